@@ -1,0 +1,10 @@
+"""The backends there are. Adding one: its file, and its line here (or an entry point elsewhere)."""
+
+from __future__ import annotations
+
+ENGINES: dict[str, str] = {
+    "whisper": "aistack.backends.whisper:Whisper",
+    "sphinx": "aistack.backends.sphinx:Sphinx",
+    "fake": "aistack.backends.fake:FakeEngine",
+}
+"""Engines (child processes) by name, in listing order; `fake` is offered only by `serve --fake`."""

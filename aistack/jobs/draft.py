@@ -1,0 +1,151 @@
+"""A reaction being written: the book-keeping the table's rows work on. It decides nothing.
+
+Committed whole or not at all, so an exception in a row leaves the world as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aistack.jobs.effects import Discard, Effect
+from aistack.jobs.model import (
+    Broken,
+    Job,
+    Outcome,
+    Reaction,
+    Resident,
+    Slot,
+    Snapshot,
+    Transition,
+    evolve,
+)
+from aistack.jobs.states import Column, Mode, State
+
+
+class Draft:
+    """The next snapshot, copied only where it is written, and what follows from it."""
+
+    __slots__ = (
+        "_jobs_copied",
+        "at",
+        "base",
+        "changes",
+        "effects",
+        "event",
+        "freed",
+        "jobs",
+        "transitions",
+    )
+
+    def __init__(self, base: Snapshot, event: str, at: float) -> None:
+        self.base = base
+        self.event = event
+        self.at = at
+        self.jobs = base.jobs
+        self._jobs_copied = False
+        self.changes: dict[str, Any] = {}
+        self.freed = False
+        self.effects: list[Effect] = []
+        self.transitions: list[Transition] = []
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        slots: tuple[Slot, ...] = self.changes.get("slots", self.base.slots)
+        return slots
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        line: tuple[str, ...] = self.changes.get("line", self.base.line)
+        return line
+
+    @property
+    def selected(self) -> Resident | None:
+        selected: Resident | None = self.changes.get("selected", self.base.selected)
+        return selected
+
+    @property
+    def selected_ok(self) -> bool:
+        return bool(self.changes.get("selected_ok", self.base.selected_ok))
+
+    @property
+    def cooling(self) -> dict[Resident, Broken]:
+        return dict(self.changes.get("cooling", self.base.cooling))
+
+    @property
+    def mode(self) -> Mode:
+        mode: Mode = self.changes.get("mode", self.base.mode)
+        return mode
+
+    def slot_of(self, job: Job) -> Slot:
+        """The slot the job holds."""
+        for slot in self.slots:
+            if slot.holder == job.id:
+                return slot
+        raise LookupError(f"job {job.id} holds no slot")
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    def say(self, *effects: Effect) -> None:
+        self.effects.extend(effects)
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the snapshot other than `jobs`."""
+        self.changes.update(changes)
+
+    def set_slot(self, device: str, **changes: Any) -> None:
+        self.changes["slots"] = tuple(
+            evolve(slot, **changes) if slot.device == device else slot for slot in self.slots
+        )
+
+    def write(self, job: Job) -> None:
+        """Put the job into the book as it is now."""
+        if not self._jobs_copied:
+            self.jobs = dict(self.jobs)
+            self._jobs_copied = True
+        self.jobs[job.id] = job  # type: ignore[index]
+
+    def change(self, job: Job, **changes: Any) -> Job:
+        """The job with `changes`, written."""
+        changed = evolve(job, **changes)
+        self.write(changed)
+        return changed
+
+    def move(self, job: Job, source: Column | None, **changes: Any) -> Job:
+        """As `change`, and a transition for the log; `source` is the column it came from."""
+        if "state" in changes and changes["state"] is not job.state:
+            changes["since"] = self.at
+        changed = self.change(job, **changes)
+        self.transitions.append(Transition(changed, source, self.event, changed.column, self.at))
+        return changed
+
+    def leave_line(self, job: Job) -> None:
+        self.changes["line"] = tuple(job_id for job_id in self.line if job_id != job.id)
+
+    def release(self, job: Job) -> None:
+        """Give the job's slot back."""
+        self.set_slot(self.slot_of(job).device, holder=None)
+        self.freed = True
+
+    def end(self, job: Job, source: Column | None, outcome: Outcome) -> None:
+        """The job is DONE: out of line, slot and book; Discard is its last effect."""
+        if job.slot is not None:
+            self.release(job)
+        if job.id in self.line:
+            self.leave_line(job)
+        done = evolve(job, state=State.DONE, step=None, since=self.at, outcome=outcome)
+        self.transitions.append(Transition(done, source, self.event, Column.DONE, self.at))
+        self.say(Discard(job.id))
+        if job.id in self.jobs:
+            if not self._jobs_copied:
+                self.jobs = dict(self.jobs)
+                self._jobs_copied = True
+            del self.jobs[job.id]  # type: ignore[attr-defined]
+
+    def commit(self) -> Reaction:
+        """The reaction; the base snapshot itself if nothing changed."""
+        if self._jobs_copied:
+            self.changes["jobs"] = self.jobs
+        snapshot = evolve(self.base, **self.changes) if self.changes else self.base
+        return Reaction(snapshot, tuple(self.transitions), tuple(self.effects))

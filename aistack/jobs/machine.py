@@ -1,0 +1,133 @@
+"""`handle`: one event in, one reaction out. Pure: no clock, no loop, no log.
+
+It commits a new snapshot whole or not at all: whatever a row raises, the caller still holds the
+old world (and `recovery` says which event to hand in instead).
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from aistack import errors
+from aistack.jobs import events as ev
+from aistack.jobs import plan
+from aistack.jobs.draft import Draft
+from aistack.jobs.model import Job, Reaction, Snapshot
+from aistack.jobs.states import HOLDING, Column, Mode, Op, Step
+from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
+
+
+class IllegalTransition(Exception):
+    """An event met a cell that refuses it: a bug, told with the job's story."""
+
+    def __init__(self, event: ev.Event, column: Column, because: str, job: Job | None) -> None:
+        job_id = getattr(event, "job_id", "?")
+        story = f"; step {job.step.value if job.step else None}, op {job.op.value}" if job else ""
+        super().__init__(
+            f"{type(event).__name__} for job {job_id} in {column.value}: {because}{story}"
+        )
+        self.event = event
+        self.column = column
+        self.because = because
+
+
+def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
+    """What follows from `event` in the world `snapshot`.
+
+    Raises IllegalTransition for a refused cell, and whatever a wire raises; the snapshot given is
+    never changed.
+    """
+    draft = Draft(snapshot, type(event).__name__, event.at)
+    match event:
+        case ev.Submitted(job=job):
+            submitted(draft, job)
+        case ev.Vanished():
+            _vanished(draft, event)
+        case ev.DrainBegan():
+            draft.set(mode=Mode.DRAINING)
+            for job in snapshot.jobs.values():
+                _apply(draft, job, event)
+        case ev.DrainExpired():
+            for job in snapshot.jobs.values():
+                _apply(draft, job, event)
+        case _:
+            _apply(draft, snapshot.jobs.get(event.job_id), event)
+    if draft.freed or (draft.changes and draft.line):
+        _release(draft)
+    return draft.commit()
+
+
+def _apply(draft: Draft, job: Job | None, event: ev.Event) -> None:
+    """Look the cell up, check it, carry it out."""
+    column = Column.DONE if job is None else job.column
+    cell = TABLE[column][type(event)]
+    if isinstance(cell, Refusal):
+        raise IllegalTransition(event, column, cell.because, job)
+    if job is None:
+        return
+    cell.do(draft, job, event)
+    after = draft.jobs.get(job.id)
+    target = Column.DONE if after is None else after.column
+    if target not in cell.to:
+        raise IllegalTransition(event, column, f"the row led to {target.value}", job)
+
+
+def _vanished(draft: Draft, event: ev.Vanished) -> None:
+    """An idle engine died: its slot is empty, unless a step of that engine will report it itself."""
+    slot = draft.base.slot(event.device)
+    if slot.resident != event.resident:
+        return
+    holder = draft.jobs.get(slot.holder) if slot.holder is not None else None
+    if holder is not None:
+        ours = holder.step is Step.RUN and holder.route.backend == event.resident.backend
+        if ours or holder.step is Step.EVICT:
+            return
+    draft.set_slot(event.device, resident=None)
+
+
+def _release(draft: Draft) -> None:
+    """While someone in line may take a free slot, the first who may becomes its holder."""
+    granted = True
+    while granted:
+        granted = False
+        for job_id in draft.line:
+            job = draft.jobs[job_id]
+            if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
+                draft.leave_line(job)
+                complete(draft, job, Column.WAITING)
+                granted = True
+                break
+            slot = plan.choose(draft, job)
+            if slot is not None:
+                draft.leave_line(job)
+                grant(draft, job, Column.WAITING, slot.device)
+                granted = True
+                break
+
+
+def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
+    """What to hand in after `handle` raised on `event`, so that no exception can hold a slot.
+
+    A final report is lost: Failed stands in for it, and every holder's cell accepts that. After
+    anything else the step still runs: Spoiled tells the client, stops it, and waits. None: there is
+    no holder to save (a submission is then answered by the scheduler itself).
+    """
+    job_id = getattr(event, "job_id", None)
+    job = snapshot.jobs.get(job_id) if job_id is not None else None
+    if job is None or job.column not in HOLDING:
+        return None
+    match event:
+        case ev.Failed():
+            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
+        case ev.Evicted() | ev.Loaded() | ev.Finished():
+            return ev.Failed(job.id, errors.internal(), False, event.at)
+        case ev.Stopped():
+            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
+        case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
+            return ev.Spoiled(job.id, errors.internal(), event.at)
+        case ev.Spoiled():
+            return None
+        case ev.Submitted() | ev.Vanished() | ev.DrainBegan() | ev.DrainExpired():
+            return None
+        case _:
+            assert_never(event)

@@ -1,0 +1,547 @@
+"""THE TABLE: what every event does to a job in every column. Everything that decides a transition
+is in this file; `plan.py` decides only the slot and the next step.
+
+Every cell is filled: a Row, or a Refusal with the sentence why it cannot happen. A row names the
+columns it may lead to, so that the picture in docs/internals is drawn from this very table; the
+machine asserts them. SUBMITTED stands apart because its job is not in the book yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from aistack import errors
+from aistack.chunks import Accepted
+from aistack.errors import Code, ErrorKind, Fault
+from aistack.jobs import events as ev
+from aistack.jobs import plan
+from aistack.jobs.draft import Draft
+from aistack.jobs.effects import (
+    AbortStream,
+    Cancel,
+    CloseStream,
+    Emit,
+    OpenStream,
+    Respond,
+    SetTimer,
+)
+from aistack.jobs.model import SELECTED, Broken, Job, Outcome, evolve
+from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
+from aistack.wire.base import refusal
+
+W, P, R, S, C, D = Column
+
+
+@frozen
+class Row:
+    """What to do; `to` are the columns the job may be in afterwards."""
+
+    do: Callable[[Draft, Job, Any], None]
+    to: tuple[Column, ...]
+
+    @property
+    def says(self) -> str:
+        return (self.do.__doc__ or "").strip().splitlines()[0]
+
+
+@frozen
+class Refusal:
+    """Why this cannot happen. Meeting it is a bug of the runner or the scheduler."""
+
+    because: str
+
+
+# --- what rows share --------------------------------------------------------------------------------
+
+
+def tell(d: Draft, job: Job, fault: Fault) -> None:
+    """Say the fault to whoever waits: a status before the first byte, in-band after it."""
+    if job.detached:
+        return
+    if not job.opened:
+        d.say(Respond(job.id, refusal(fault)))
+        return
+    try:
+        frame, clean = job.wire.fault(fault)
+    except Exception:  # a wire that cannot even say so must still not hold the slot
+        frame, clean = None, False
+    if frame is not None:
+        d.say(Emit(job.id, frame))
+    d.say(CloseStream(job.id) if clean else AbortStream(job.id))
+
+
+def give_up(d: Draft, job: Job, fault: Fault) -> None:
+    """Tell the client and stop the work; the slot stays held until the step reports."""
+    tell(d, job, fault)
+    d.say(Cancel(job.id))
+    d.move(job, job.column, state=State.CANCELLED, outcome=Outcome(Ended.REVOKED, fault))
+
+
+def advance(d: Draft, job: Job, source: Column | None, evicted: bool = False) -> None:
+    """Issue the holder's next step, or finish it if it needs none."""
+    slot = d.slot_of(job)
+    following = plan.next_step(job, slot, evicted)
+    if following is None:
+        complete(d, job, source)
+        return
+    step, effect = following
+    if step is Step.RUN:
+        state = State.STREAMING if job.opened else State.RUNNING
+        d.move(job, source, state=state, step=step, ran=d.at, progress=None)
+    else:
+        d.move(job, source, step=step, progress=None)
+    d.say(effect)
+
+
+def complete(d: Draft, job: Job, source: Column | None) -> None:
+    """A job that is done without a run. A SWAP goes on to the next slot with old weights."""
+    if job.op is not Op.SWAP:
+        d.end(job, source, Outcome(Ended.OK))
+        return
+    if job.slot is not None:
+        d.release(job)
+        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None, progress=None)
+    if not plan.unreached(d, job):
+        d.set(selected=job.route.resident, selected_ok=True)
+        d.end(job, source, Outcome(Ended.OK))
+        return
+    job = d.move(job, source, turn=job.turn + 1)
+    d.set(line=(job.id, *d.line))
+    d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), d.base.limits.swap_drain))
+
+
+def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
+    """The job becomes the holder of a slot, and its first step is issued."""
+    d.set_slot(device, holder=job.id)
+    job = evolve(plan.resolve(job, d.selected), slot=device, since=d.at)
+    if job.granted is None:
+        job = evolve(job, granted=d.at)
+    d.write(job)
+    advance(d, job, source)
+
+
+def reject(d: Draft, job: Job, fault: Fault, ended: Ended = Ended.REJECTED) -> None:
+    """A job that never got a slot."""
+    source = job.column if job.id in d.jobs else None
+    tell(d, job, fault)
+    d.end(job, source, Outcome(ended, fault))
+
+
+def note_failed_load(d: Draft, job: Job, fault: Fault) -> None:
+    """Remember a failed load: from the second in a row on, the model is left alone for a while."""
+    if job.step is not Step.LOAD:
+        return
+    wanted = job.route.resident
+    if wanted == d.selected:
+        d.set(selected_ok=False)
+    if fault.kind is ErrorKind.OVERFLOW:
+        return
+    cooling = d.cooling
+    failures = cooling[wanted].failures + 1 if wanted in cooling else 1
+    limits = d.base.limits
+    pause = min(limits.cooldown_first * 2 ** (failures - 2), limits.cooldown_max)
+    cooling[wanted] = Broken(failures, d.at + pause if failures > 1 else d.at)
+    d.set(cooling=cooling)
+
+
+def note_loaded(d: Draft, job: Job) -> None:
+    """The model sits in the slot now, whoever still wants it."""
+    wanted = job.route.resident
+    d.set_slot(d.slot_of(job).device, resident=wanted)
+    if wanted == d.selected:
+        d.set(selected_ok=True)
+    if wanted in d.base.cooling:
+        cooling = d.cooling
+        del cooling[wanted]
+        d.set(cooling=cooling)
+
+
+def note_lost(d: Draft, job: Job, lost: bool) -> None:
+    """The engine's process is gone, and what it held with it."""
+    if lost:
+        d.set_slot(d.slot_of(job).device, resident=None)
+
+
+def holder_of(d: Draft, job: Job) -> dict[str, Any]:
+    """Who holds the slot this job wants, for `error.holder`: op, model, since_s, progress?, eta_s?."""
+    for slot in d.slots:
+        if slot.holder is None or not plan.fits(job, slot):
+            continue
+        holder = d.jobs[slot.holder]
+        since = holder.granted if holder.granted is not None else holder.since
+        said: dict[str, Any] = {
+            "op": holder.op.value,
+            "model": holder.route.model,
+            "since_s": round(d.at - since, 3),
+        }
+        progress = holder.progress
+        if progress is not None and progress.total:
+            share = min(max(progress.done / progress.total, 0.0), 1.0)
+            said["progress"] = round(share, 4)
+            if share > 0 and holder.ran is not None:
+                said["eta_s"] = round((d.at - holder.ran) * (1 - share) / share, 1)
+        return said
+    return {}
+
+
+def busy_fault(d: Draft, job: Job) -> Fault:
+    """The busy 503: names who holds the slot and what was refused."""
+    holder = holder_of(d, job)
+    who = f"{holder['op']} ({holder['model']})" if holder else "another job"
+    return errors.busy(
+        f"The GPU is busy with {who}, so this {job.op.value} request was not started. "
+        f"Try again in {errors.BUSY_RETRY_S} seconds.",
+        **holder,
+    )
+
+
+# --- Submitted: the first that fits wins --------------------------------------------------------------
+
+
+def submitted(d: Draft, job: Job) -> None:
+    """Admit the job: give it a slot, put it into the line, or refuse it at once."""
+    job = evolve(job, submitted=d.at, since=d.at)
+    fault = inadmissible(d, job)
+    if fault is not None:
+        reject(d, job, fault)
+        return
+    if job.op is Op.SWAP:
+        current = d.selected.model if d.selected is not None else job.route.model
+        settled = job.route.resident == d.selected and d.selected_ok
+        word = "ok" if settled else "accepted"
+        d.say(Respond(job.id, job.wire.body((), Accepted(word, current))))
+        job = evolve(job, answered=True)
+        if settled:
+            d.end(job, None, Outcome(Ended.OK))
+            return
+    slot = plan.choose(d, job)
+    if slot is not None:
+        if job.wire.streams and not job.detached:
+            d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
+        grant(d, job, None, slot.device)
+        return
+    stand_in_line(d, job)
+
+
+def inadmissible(d: Draft, job: Job) -> Fault | None:
+    """Why the job can be refused without looking at who holds what."""
+    if d.mode is Mode.DRAINING:
+        return errors.shutting_down()
+    if not any(plan.fits(job, slot) for slot in d.slots):
+        return Fault(
+            ErrorKind.NETWORK,
+            Code.NOT_CONFIGURED,
+            f"No slot is configured for {job.route.backend}.",
+        )
+    selects = job.route.model == SELECTED
+    if selects and d.selected is None:
+        return Fault(
+            ErrorKind.NETWORK,
+            Code.MODEL_LOAD_FAILED,
+            "No weights are selected. Choose some with POST /models/swap.",
+        )
+    wanted = d.selected if selects else job.route.resident
+    broken = d.base.cooling.get(wanted) if wanted is not None else None
+    if broken is not None and broken.until > d.at and job.op is not Op.UNLOAD:
+        wait = max(1, round(broken.until - d.at))
+        return Fault(
+            ErrorKind.NETWORK,
+            Code.LOAD_COOLING_DOWN,
+            f"{wanted.model if wanted else job.route.model} failed to load {broken.failures} times "
+            f"in a row; the next try is allowed in {wait} seconds.",
+            retry_after=wait,
+        )
+    if job.op is Op.SWAP and plan.swap_in_book(d) is not None:
+        return errors.draining("Another change of weights is under way. Try again in a few seconds.")
+    return None
+
+
+def stand_in_line(d: Draft, job: Job) -> None:
+    """No slot now: wait if the caller asked for it or the wait is short by nature, else refuse."""
+    limits = d.base.limits
+    if job.op in HOUSEKEEPING:
+        d.end(job, None, Outcome(Ended.REJECTED))
+        return
+    if job.op is Op.SWAP:
+        job = d.move(job, None, turn=job.turn + 1)
+        d.set(line=(job.id, *d.line))
+        d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), limits.swap_drain))
+        return
+    if job.route.model == SELECTED and plan.swap_in_book(d) is not None:
+        reject(d, job, errors.draining("The weights are being changed. Try again in a few seconds."))
+        return
+    brief = plan.only_housekeeping_holds(d, job)
+    room = plan.callers(d.jobs[job_id] for job_id in d.line) < limits.line_max
+    if not room or not (job.patience > 0 or brief):
+        reject(d, job, busy_fault(d, job))
+        return
+    wait = max(job.patience, limits.housekeeping_wait if brief else 0.0)
+    job = d.move(job, None, turn=job.turn + 1)
+    d.set(line=(*d.line, job.id))
+    d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), wait))
+
+
+# --- rows ---------------------------------------------------------------------------------------------
+
+
+def nothing(d: Draft, job: Job, e: Any) -> None:
+    """Nothing: it no longer matters."""
+
+
+def evicted(d: Draft, job: Job, e: ev.Evicted) -> None:
+    """The slot is empty; next step."""
+    d.set_slot(d.slot_of(job).device, resident=None)
+    advance(d, job, Column.PREPARING, evicted=True)
+
+
+def evicted_for_nobody(d: Draft, job: Job, e: ev.Evicted) -> None:
+    """The slot is empty; the job that wanted it has gone."""
+    d.set_slot(d.slot_of(job).device, resident=None)
+    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+
+
+def loaded(d: Draft, job: Job, e: ev.Loaded) -> None:
+    """The model is resident; next step."""
+    note_loaded(d, job)
+    advance(d, job, Column.PREPARING)
+
+
+def loaded_for_nobody(d: Draft, job: Job, e: ev.Loaded) -> None:
+    """The model is resident and stays, for it is paid for; the job has gone."""
+    note_loaded(d, job)
+    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+
+
+def progressed(d: Draft, job: Job, e: ev.Progressed) -> None:
+    """Remember how far it is."""
+    d.change(job, progress=e.progress)
+
+
+def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
+    """Keep the chunk for the whole answer, or open the stream with it."""
+    if not job.wire.streams:
+        d.change(job, parts=(*job.parts, e.chunk))
+        return
+    head = job.wire.head(e.chunk)
+    frame = job.wire.frame(e.chunk)
+    d.say(OpenStream(job.id, head))
+    if frame is not None:
+        d.say(Emit(job.id, frame))
+    d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
+
+
+def produced_next(d: Draft, job: Job, e: ev.Produced) -> None:
+    """Send the chunk."""
+    frame = job.wire.frame(e.chunk)
+    if frame is not None:
+        d.say(Emit(job.id, frame))
+
+
+def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
+    """Send the whole answer, or the whole of a stream that had nothing to show before."""
+    if job.wire.streams:
+        head, tail = job.wire.head(None), job.wire.tail(e.result)
+        d.say(OpenStream(job.id, head))
+        if tail is not None:
+            d.say(Emit(job.id, tail))
+        d.say(CloseStream(job.id))
+    else:
+        d.say(Respond(job.id, job.wire.body(job.parts, e.result)))
+    d.end(evolve(job, first=d.at), Column.RUNNING, Outcome(Ended.OK))
+
+
+def finished_streaming(d: Draft, job: Job, e: ev.Finished) -> None:
+    """Send the last piece and close."""
+    tail = job.wire.tail(e.result)
+    if tail is not None:
+        d.say(Emit(job.id, tail))
+    d.say(CloseStream(job.id))
+    d.end(job, Column.STREAMING, Outcome(Ended.OK))
+
+
+def finished_for_nobody(d: Draft, job: Job, e: ev.Finished) -> None:
+    """The answer came too late."""
+    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+
+
+def failed(d: Draft, job: Job, e: ev.Failed) -> None:
+    """Tell the client; the slot is free."""
+    source = job.column
+    note_lost(d, job, e.lost)
+    note_failed_load(d, job, e.fault)
+    tell(d, job, e.fault)
+    d.end(job, source, Outcome(Ended.FAILED, e.fault))
+
+
+def failed_for_nobody(d: Draft, job: Job, e: ev.Failed) -> None:
+    """Logged; the slot is free."""
+    note_lost(d, job, e.lost)
+    note_failed_load(d, job, e.fault)
+    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED, e.fault))
+
+
+def stopped(d: Draft, job: Job, e: ev.Stopped) -> None:
+    """The work has really ended; the slot is free."""
+    note_lost(d, job, e.lost)
+    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+
+
+def spoiled(d: Draft, job: Job, e: ev.Spoiled) -> None:
+    """Tell the client, stop the work, hold the slot until it has stopped."""
+    tell(d, job, e.fault)
+    d.say(Cancel(job.id))
+    d.move(job, job.column, state=State.CANCELLED, outcome=Outcome(Ended.FAILED, e.fault))
+
+
+def gone_waiting(d: Draft, job: Job, e: ev.ClientGone) -> None:
+    """Leave the line (a detached job stays: nobody listens to it anyway)."""
+    if not job.detached:
+        d.end(job, Column.WAITING, Outcome(Ended.CANCELLED))
+
+
+def gone(d: Draft, job: Job, e: ev.ClientGone) -> None:
+    """Stop the work, hold the slot until it has stopped (a detached job stays)."""
+    if not job.detached:
+        d.say(Cancel(job.id))
+        d.move(job, job.column, state=State.CANCELLED)
+
+
+def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
+    """Refuse the caller, or fail the swap: its drain took too long."""
+    if e.turn != job.turn:
+        return
+    if job.op is Op.SWAP:
+        late = errors.draining("The running work did not end in time; the weights were not changed.")
+        reject(d, job, late, Ended.FAILED)
+        return
+    reject(d, job, busy_fault(d, job))
+
+
+def open_preparing(d: Draft, job: Job, e: ev.OpenDue) -> None:
+    """Send the headers now; the run will start as STREAMING."""
+    d.say(OpenStream(job.id, job.wire.head(None)))
+    d.change(job, opened=True, first=d.at)
+
+
+def open_running(d: Draft, job: Job, e: ev.OpenDue) -> None:
+    """Send the headers now."""
+    d.say(OpenStream(job.id, job.wire.head(None)))
+    d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
+
+
+def drain_waiting(d: Draft, job: Job, e: ev.DrainBegan) -> None:
+    """Revoked: the service is stopping."""
+    reject(d, job, errors.shutting_down(), Ended.REVOKED)
+
+
+def drain_expired(d: Draft, job: Job, e: ev.DrainExpired) -> None:
+    """Tell the client, stop the work."""
+    give_up(d, job, errors.shutting_down())
+
+
+_STEP_IN_LINE = Refusal("a job in line has no step")
+_PREPARED = Refusal("preparation is over before a job runs")
+_NOT_READY = Refusal("nothing runs before its model is ready")
+_NOT_CANCELLED = Refusal("a step is told to stop only after its job was cancelled")
+_REPORTED = Refusal("its one step had already reported")
+_EMPTIED = Refusal("the line was emptied when the drain began")
+_NOTHING_SENT = Refusal("a job in line has nothing that could spoil")
+
+Cell = Row | Refusal
+
+TABLE: Mapping[Column, Mapping[type, Cell]] = {
+    W: {
+        ev.Evicted: _STEP_IN_LINE,
+        ev.Loaded: _STEP_IN_LINE,
+        ev.Progressed: _STEP_IN_LINE,
+        ev.Produced: _STEP_IN_LINE,
+        ev.Finished: _STEP_IN_LINE,
+        ev.Failed: _STEP_IN_LINE,
+        ev.Stopped: _STEP_IN_LINE,
+        ev.Spoiled: _NOTHING_SENT,
+        ev.ClientGone: Row(gone_waiting, (W, D)),
+        ev.WaitExpired: Row(wait_expired, (W, D)),
+        ev.OpenDue: Row(nothing, (W,)),
+        ev.DrainBegan: Row(drain_waiting, (D,)),
+        ev.DrainExpired: _EMPTIED,
+    },
+    P: {
+        ev.Evicted: Row(evicted, (P, R, S, D)),
+        ev.Loaded: Row(loaded, (R, S, W, D)),
+        ev.Progressed: Row(progressed, (P,)),
+        ev.Produced: _NOT_READY,
+        ev.Finished: _NOT_READY,
+        ev.Failed: Row(failed, (D,)),
+        ev.Stopped: _NOT_CANCELLED,
+        ev.Spoiled: Row(spoiled, (C,)),
+        ev.ClientGone: Row(gone, (P, C)),
+        ev.WaitExpired: Row(nothing, (P,)),
+        ev.OpenDue: Row(open_preparing, (P,)),
+        ev.DrainBegan: Row(nothing, (P,)),
+        ev.DrainExpired: Row(drain_expired, (C,)),
+    },
+    R: {
+        ev.Evicted: _PREPARED,
+        ev.Loaded: _PREPARED,
+        ev.Progressed: Row(progressed, (R,)),
+        ev.Produced: Row(produced_first, (R, S)),
+        ev.Finished: Row(finished_running, (D,)),
+        ev.Failed: Row(failed, (D,)),
+        ev.Stopped: _NOT_CANCELLED,
+        ev.Spoiled: Row(spoiled, (C,)),
+        ev.ClientGone: Row(gone, (C,)),
+        ev.WaitExpired: Row(nothing, (R,)),
+        ev.OpenDue: Row(open_running, (S,)),
+        ev.DrainBegan: Row(nothing, (R,)),
+        ev.DrainExpired: Row(drain_expired, (C,)),
+    },
+    S: {
+        ev.Evicted: _PREPARED,
+        ev.Loaded: _PREPARED,
+        ev.Progressed: Row(progressed, (S,)),
+        ev.Produced: Row(produced_next, (S,)),
+        ev.Finished: Row(finished_streaming, (D,)),
+        ev.Failed: Row(failed, (D,)),
+        ev.Stopped: _NOT_CANCELLED,
+        ev.Spoiled: Row(spoiled, (C,)),
+        ev.ClientGone: Row(gone, (C,)),
+        ev.WaitExpired: Row(nothing, (S,)),
+        ev.OpenDue: Row(nothing, (S,)),
+        ev.DrainBegan: Row(nothing, (S,)),
+        ev.DrainExpired: Row(drain_expired, (C,)),
+    },
+    C: {
+        ev.Evicted: Row(evicted_for_nobody, (D,)),
+        ev.Loaded: Row(loaded_for_nobody, (D,)),
+        ev.Progressed: Row(nothing, (C,)),
+        ev.Produced: Row(nothing, (C,)),
+        ev.Finished: Row(finished_for_nobody, (D,)),
+        ev.Failed: Row(failed_for_nobody, (D,)),
+        ev.Stopped: Row(stopped, (D,)),
+        ev.Spoiled: Row(nothing, (C,)),
+        ev.ClientGone: Row(nothing, (C,)),
+        ev.WaitExpired: Row(nothing, (C,)),
+        ev.OpenDue: Row(nothing, (C,)),
+        ev.DrainBegan: Row(nothing, (C,)),
+        ev.DrainExpired: Row(nothing, (C,)),
+    },
+    D: {
+        ev.Evicted: _REPORTED,
+        ev.Loaded: _REPORTED,
+        ev.Progressed: _REPORTED,
+        ev.Produced: _REPORTED,
+        ev.Finished: _REPORTED,
+        ev.Failed: _REPORTED,
+        ev.Stopped: _REPORTED,
+        ev.Spoiled: _REPORTED,
+        ev.ClientGone: Row(nothing, (D,)),
+        ev.WaitExpired: Row(nothing, (D,)),
+        ev.OpenDue: Row(nothing, (D,)),
+        ev.DrainBegan: Row(nothing, (D,)),
+        ev.DrainExpired: Row(nothing, (D,)),
+    },
+}
+

@@ -1,0 +1,1 @@
+"""How an answer looks: chunks and results in, bytes out. Pure."""
