@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+
 class Vram(Enum):
     """Who holds the memory a backend works in."""
 

@@ -139,7 +139,7 @@ def envelope(fault: Fault) -> bytes:
 
 
 def fault_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
-    """`Retry-After` where waiting helps, `x-should-retry: false` where a retry would only cost GPU time."""
+    """`Retry-After` where waiting helps, `x-should-retry: false` where a retry is in vain."""
     headers: list[tuple[str, str]] = []
     if fault.code in WAITING_HELPS and fault.retry_after is not None:
         headers.append(("Retry-After", str(fault.retry_after)))

@@ -21,6 +21,7 @@ from aistack.chunks import (
     Segment,
     Transcript,
     Vram,
+    Word,
     separator,
 )
 from aistack.errors import Code, ErrorKind, Fault
@@ -57,7 +58,7 @@ class ModelCard:
 
 
 class Engine(Protocol):
-    """A model runner of ours. Constructed with no arguments, in the child and (cheaply) in the gateway."""
+    """A model runner of ours. Constructed with no arguments, in its child and in the gateway."""
 
     name: str
     """Key in ROLL, configuration and logs."""
@@ -119,7 +120,9 @@ def missing(engine: Engine) -> Fault:
     )
 
 
-def spaced(run: Iterator[Yielded] | Generator[Yielded, None, Result]) -> Generator[Yielded, None, Result]:
+def spaced(
+    run: Iterator[Yielded] | Generator[Yielded, None, Result],
+) -> Generator[Yielded, None, Result]:
     """The same run with every segment's `lead` filled in, empty segments dropped, and the text joined.
 
     The one place that decides what stands between two segments, so that joined deltas are the text
@@ -152,9 +155,7 @@ def spaced(run: Iterator[Yielded] | Generator[Yielded, None, Result]) -> Generat
     return result
 
 
-def as_one(
-    run: Generator[Yielded, None, Result], model: str
-) -> Generator[Yielded, None, Result]:
+def as_one(run: Generator[Yielded, None, Result], model: str) -> Generator[Yielded, None, Result]:
     """Downgrade a run that cannot stream: the notice first, then one segment with the whole text."""
     yield Notice(
         "streaming_not_supported",
@@ -163,7 +164,7 @@ def as_one(
         "Models with supports_streaming in /v1/models do.",
     )
     texts: list[str] = []
-    words = []
+    words: list[Word] = []
     while True:
         try:
             item = next(run)

@@ -23,9 +23,7 @@ class IllegalTransition(Exception):
     def __init__(self, event: ev.Event, column: Column, because: str, job: Job | None) -> None:
         job_id = getattr(event, "job_id", "?")
         story = f"; step {job.step.value if job.step else None}, op {job.op.value}" if job else ""
-        super().__init__(
-            f"{type(event).__name__} for job {job_id} in {column.value}: {because}{story}"
-        )
+        super().__init__(f"{type(event).__name__} for job {job_id} in {column.value}: {because}{story}")
         self.event = event
         self.column = column
         self.because = because

@@ -97,11 +97,10 @@ def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load |
     wanted = job.route.resident
     run = (Step.RUN, Run(job.id, slot.device, job.route, job.request))
     evict_ours = (Step.EVICT, Evict(job.id, slot.device, everything=False))
-    match job.route.vram:
-        case Vram.RESERVED:
-            return run
-        case Vram.EXTERNAL:
-            return evict_ours if slot.resident is not None else run
+    if job.route.vram is Vram.RESERVED:
+        return run
+    if job.route.vram is Vram.EXTERNAL:
+        return evict_ours if slot.resident is not None else run
     if job.op is Op.UNLOAD:
         return evict_ours if slot.resident == wanted else None
     if slot.resident == wanted:

@@ -66,7 +66,7 @@ def tell(d: Draft, job: Job, fault: Fault) -> None:
         return
     try:
         frame, clean = job.wire.fault(fault)
-    except Exception:  # a wire that cannot even say so must still not hold the slot
+    except Exception:  # noqa: BLE001 - a wire that cannot even say so must not hold the slot
         frame, clean = None, False
     if frame is not None:
         d.say(Emit(job.id, frame))
@@ -544,4 +544,3 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.DrainExpired: Row(nothing, (D,)),
     },
 }
-

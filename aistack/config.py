@@ -1,0 +1,189 @@
+"""The configuration: frozen sections with their sentences; read once from a file, then the environment.
+
+`sections()` yields what `aistack sample-config` prints, so the sample cannot drift. Times are
+seconds, sizes bytes. Unknown names in a file are refused with a suggestion; unknown `AISTACK_*`
+names in the environment are warned about once (orchestrators inject some).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+GiB = 1024**3
+MiB = 1024**2
+
+
+@frozen
+class Server:
+    """Where the service listens and whom it lets in."""
+
+    listen: tuple[str, ...] = field(
+        default=("127.0.0.1:11500",),
+        metadata={"says": "Addresses to listen on, host:port; several are allowed."},
+    )
+    api_keys: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata={"says": "Bearer keys for /v1, /admin data and /metrics. Empty: no key is asked for."},
+    )
+    allowed_origins: tuple[str, ...] = field(
+        default=(),
+        metadata={"says": "Browser origins, besides our own, that may call us."},
+    )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata={"says": "DNS names, besides the machine's own, that a Host header may carry."},
+    )
+    drain_grace_s: float = field(
+        default=20.0,
+        metadata={"says": "After SIGTERM: how long running jobs may go on."},
+    )
+    send_timeout_s: float = field(
+        default=120.0,
+        metadata={"says": "A client that takes no byte for so long is cut off."},
+    )
+    upload_idle_s: float = field(
+        default=60.0,
+        metadata={"says": "An upload that brings no byte for so long is given up."},
+    )
+    max_upload_bytes: int = field(
+        default=1 * GiB, metadata={"says": "Largest audio upload; beyond it 413."}
+    )
+    max_json_bytes: int = field(default=64 * MiB, metadata={"says": "Largest JSON body; beyond it 413."})
+    spool_dir: str = field(
+        default="", metadata={"says": "Folder for uploads in progress. Empty: the system's."}
+    )
+
+
+@frozen
+class Slots:
+    """The cards, and how jobs share them."""
+
+    devices: tuple[str, ...] = field(
+        default=("auto",),
+        metadata={
+            "says": 'One slot per device: "auto" (cuda:0 if there is a GPU), "cpu", "cuda:1", ...'
+        },
+    )
+    line_max: int = field(
+        default=16,
+        metadata={"says": "How many callers may stand in line (those who sent Prefer: wait=N)."},
+    )
+    wait_s: float = field(
+        default=0.0,
+        metadata={"says": "Patience of callers who did not say: 0 is an immediate 503."},
+    )
+    wait_max_s: float = field(default=300.0, metadata={"says": "Cap on a caller's Prefer: wait=N."})
+    idle_unload_s: float = field(
+        default=300.0, metadata={"says": "An idle model is unloaded after so long; 0 keeps it for ever."}
+    )
+    preload: str = field(default="", metadata={"says": "A model to load at start."})
+    open_after_s: float = field(
+        default=15.0,
+        metadata={"says": "A streaming answer's headers go out after so long, if nothing came before."},
+    )
+    heartbeat_s: float = field(
+        default=10.0, metadata={"says": "A comment is sent when a stream has been silent for so long."}
+    )
+
+
+@frozen
+class Engines:
+    """What all engine processes share."""
+
+    kill_after_s: float = field(
+        default=0.0,
+        metadata={
+            "says": "How long a cancelled run may take to stop before it is killed; 0: as the engine says."
+        },
+    )
+    stall_s: float = field(
+        default=120.0, metadata={"says": "A load or run without any sign of life for so long is killed."}
+    )
+    start_s: float = field(
+        default=120.0, metadata={"says": "How long an engine process may take to say hello."}
+    )
+    nice: int = field(default=10, metadata={"says": "Niceness of engine processes (POSIX)."})
+    threads: int = field(
+        default=0, metadata={"says": "CPU threads per engine; 0: what the engine thinks best."}
+    )
+    spare: str = field(
+        default="auto",
+        metadata={
+            "says": 'Keep an evicted engine\'s next process warm: "on", "off", "auto" (from 16 GB of RAM on).'
+        },
+    )
+    disabled: tuple[str, ...] = field(
+        default=(), metadata={"says": "Engines not to offer, by name (whisper, sphinx, ...)."}
+    )
+
+
+@frozen
+class EngineSection:
+    """Settings of one engine."""
+
+    python: str = field(
+        default="",
+        metadata={
+            "says": "Interpreter of another environment to run this engine in (same aistack version)."
+        },
+    )
+    compute_type: str = field(
+        default="",
+        metadata={"says": "Whisper: CTranslate2 compute type; empty: float16 on CUDA, int8 on CPU."},
+    )
+    batched: bool = field(
+        default=False, metadata={"says": "Whisper: always use the batched pipeline for whole answers."}
+    )
+    batch_size: int = field(default=8, metadata={"says": "Whisper: windows per batch."})
+    kill_after_s: float = field(
+        default=0.0, metadata={"says": "As engines.kill_after_s, for this engine."}
+    )
+
+
+DEFAULT_ALIASES: Mapping[str, str] = {
+    "whisper-1": "whisper-small",
+    "gpt-4o-transcribe": "auto",
+    "gpt-4o-mini-transcribe": "auto",
+    "gpt-transcribe": "auto",
+}
+
+
+@frozen
+class Models:
+    """Names beyond the built-in ones."""
+
+    local: Mapping[str, str] = field(
+        factory=dict,
+        metadata={"says": "Whisper directories by the id they are served under."},
+    )
+    aliases: Mapping[str, str] = field(
+        factory=lambda: dict(DEFAULT_ALIASES),
+        metadata={"says": "Ids that stand for others; accepted, not listed."},
+    )
+
+
+@frozen
+class Log:
+    """What is logged and how."""
+
+    level: str = field(default="info", metadata={"says": "debug, info, warning or error."})
+    format: str = field(
+        default="auto", metadata={"says": '"json", "pretty", or "auto": pretty on a terminal.'}
+    )
+
+
+@frozen
+class Config:
+    """Everything. Each section is a table of the file and a part of the environment's names."""
+
+    server: Server = field(factory=Server)
+    slots: Slots = field(factory=Slots)
+    engines: Engines = field(factory=Engines)
+    whisper: EngineSection = field(factory=EngineSection)
+    sphinx: EngineSection = field(factory=EngineSection)
+    fake: EngineSection = field(factory=EngineSection)
+    models: Models = field(factory=Models)
+    log: Log = field(factory=Log)
