@@ -46,7 +46,8 @@ class Listen:
     """Transcribe (or translate to English) the audio file at `path`.
 
     `language` is a primary subtag or none; `hotwords` and `prompt` reach engines that know them;
-    `batched` asks for the engine's batched pipeline where it has one.
+    `batched` asks for the engine's batched pipeline where it has one; `downgrade` names the model
+    in the notice of a run that was asked to stream and cannot (empty: no downgrade).
     """
 
     path: str
@@ -57,6 +58,7 @@ class Listen:
     hotwords: str | None = None
     granularity: str = "sentence"
     batched: bool = False
+    downgrade: str = ""
 
 
 # --- yielded ---------------------------------------------------------------------------------------

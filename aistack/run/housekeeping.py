@@ -1,0 +1,93 @@
+"""Housekeeping as jobs: unload what has been idle for a while, load what is wanted at start.
+
+An observer of transitions: no polling. A timer is armed when a slot with a model becomes free, and
+dies when the slot is taken again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from aistack.chunks import Chunk, Result, Vram
+from aistack.errors import Fault
+from aistack.ids import job_id
+from aistack.jobs.model import Job, Resident, Route, Transition
+from aistack.jobs.states import Column, Op
+from aistack.run.scheduler import Scheduler
+from aistack.wire.base import Answer, StreamHead, refusal
+
+
+class Silent:
+    """The wire of a job nobody listens to."""
+
+    streams = False
+
+    def head(self, chunk: Chunk | None) -> StreamHead:
+        return StreamHead()
+
+    def frame(self, chunk: Chunk) -> bytes | None:
+        return None
+
+    def tail(self, result: Result) -> bytes | None:
+        return None
+
+    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
+        return Answer(204, b"")
+
+    def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
+        return refusal(fault).body, False
+
+
+def chore(op: Op, resident: Resident, device: str | None, **context: Any) -> Job:
+    """A LOAD or UNLOAD job."""
+    name = job_id()
+    route = Route(resident.backend, resident.model, Vram.OWN, device)
+    return Job(name, name, op, route, None, Silent(), context=context)
+
+
+class Housekeeping:
+    """Arms one timer per idle slot. `idle_s` of 0 keeps models for ever."""
+
+    def __init__(self, scheduler: Scheduler, idle_s: float) -> None:
+        self._scheduler = scheduler
+        self._idle_s = idle_s
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        scheduler.observers.append(self.observe)
+
+    def observe(self, transition: Transition) -> None:
+        """Look at the slot a job has taken or given back."""
+        if self._idle_s <= 0:
+            return
+        slot = transition.job.slot
+        if transition.target is Column.DONE and slot in self._timers:
+            self._timers.pop(slot).cancel()
+        asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        """Arm timers of idle slots, disarm those of busy ones."""
+        for slot in self._scheduler.snapshot.slots:
+            idle = slot.holder is None and slot.resident is not None
+            if idle and slot.device not in self._timers:
+                self._timers[slot.device] = asyncio.get_running_loop().call_later(
+                    self._idle_s, self._unload, slot.device
+                )
+            elif not idle and slot.device in self._timers:
+                self._timers.pop(slot.device).cancel()
+
+    def _unload(self, device: str) -> None:
+        self._timers.pop(device, None)
+        slot = self._scheduler.snapshot.slot(device)
+        if slot.holder is None and slot.resident is not None:
+            self._scheduler.submit(chore(Op.UNLOAD, slot.resident, device))
+
+    def preload(self, resident: Resident) -> None:
+        """Ask for a model before anyone needs it."""
+        self._scheduler.submit(chore(Op.LOAD, resident, None))
+
+    def close(self) -> None:
+        """Disarm all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()

@@ -1,0 +1,194 @@
+"""The two places where a step can run: CHILD (engine processes) and LOOP (relays).
+
+Each coroutine here ends by returning the one event that reports its step; frames on the way are
+posted. Nothing here knows what the event will lead to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from aistack.backends.base import Relay
+from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
+from aistack.errors import Code, ErrorKind, Fault, fault_from, internal
+from aistack.jobs import events as ev
+from aistack.jobs.effects import Load, Run
+from aistack.run.frames import fault_from_frame
+from aistack.run.process import EngineDied, EngineProcess
+
+log = structlog.get_logger("aistack.engine")
+
+Post = Callable[[ev.Event], None]
+Ready = Callable[[str], Awaitable[None]]
+"""Wait until the client of a job has room for more."""
+
+
+def _network(code: Code, provider: str, message: str) -> Fault:
+    return Fault(ErrorKind.NETWORK, code, message, provider)
+
+
+def found_dead(provider: str) -> Fault:
+    """The process had died before the run reached it: worth a retry."""
+    return _network(
+        Code.ENGINE_CRASHED, provider, f"The {provider} process had ended. Send the request again."
+    )
+
+
+def crashed(provider: str) -> Fault:
+    """The process died over this very request: not worth a retry."""
+    return Fault(
+        ErrorKind.UNKNOWN,
+        Code.ENGINE_CRASHED,
+        f"The {provider} process crashed while it worked on this request.",
+        provider,
+    )
+
+
+def stalled(provider: str, stall_s: float) -> Fault:
+    """No sign of life for too long."""
+    return Fault(
+        ErrorKind.UNKNOWN,
+        Code.ENGINE_STALLED,
+        f"{provider} showed no sign of life for {stall_s:.0f} seconds and was stopped.",
+        provider,
+    )
+
+
+def load_failed(provider: str, model: str, why: str) -> Fault:
+    """The model could not be made ready."""
+    return _network(Code.MODEL_LOAD_FAILED, provider, f"The model {model} could not be loaded: {why}.")
+
+
+# --- CHILD -------------------------------------------------------------------------------------------
+
+
+async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: Post) -> ev.Event:
+    """Load the model into the process. Whatever fails, the process is gone when this returns."""
+    provider, model = process.settings.provider, load.resident.model
+    process.busy = True
+    fault: Fault
+    try:
+        hello = await process.hello()
+        if not process.agrees(hello):
+            fault = load_failed(
+                provider,
+                model,
+                f"its interpreter has aistack {hello.get('version')}, not the gateway's version",
+            )
+        else:
+            process.send("load", job=load.job_id, model=to_frame(spec))
+            while True:
+                frame = await process.frame(process.settings.stall_s)
+                if frame.get("job") != load.job_id:
+                    continue
+                if frame["say"] == "progress":
+                    post(ev.Progressed(load.job_id, from_frame(frame["progress"])))
+                elif frame["say"] == "loaded":
+                    process.busy = False
+                    return ev.Loaded(load.job_id)
+                elif frame["say"] == "failed":
+                    fault = _told(frame, process, load.job_id)
+                    if fault.code is Code.INTERNAL_ERROR:
+                        fault = load_failed(provider, model, "the engine failed; see the log")
+                    break
+    except EngineDied:
+        fault = load_failed(provider, model, "the engine process ended while loading")
+    except TimeoutError:
+        fault = load_failed(provider, model, "the engine process showed no sign of life")
+    await process.bury(load.device)
+    return ev.Failed(load.job_id, fault, lost=True)
+
+
+async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio.Event) -> ev.Event:
+    """Run the request in the process; `obeys` is set once the job was told to stop."""
+    provider = process.settings.provider
+    job = run.job_id
+    began = False
+    process.busy = True
+    process.send("run", job=job, request=to_frame(run.request))
+    try:
+        while True:
+            frame = await process.frame(process.settings.stall_s)
+            if frame.get("job") != job:
+                continue
+            match frame["say"]:
+                case "began":
+                    began = True
+                case "progress":
+                    post(ev.Progressed(job, from_frame(frame["progress"])))
+                case "chunk":
+                    post(ev.Produced(job, from_frame(frame["chunk"])))
+                case "finished":
+                    process.busy = False
+                    return ev.Finished(job, from_frame(frame["result"]))
+                case "stopped":
+                    process.busy = False
+                    return ev.Stopped(job)
+                case "failed":
+                    return await _run_failed(process, run, frame)
+                case other:
+                    log.warning("unknown frame", engine=process.backend, say=other)
+    except EngineDied:
+        await process.bury(run.device)
+        if obeys.is_set():
+            return ev.Stopped(job, lost=True)
+        fault = crashed(provider) if began else found_dead(provider)
+        return ev.Failed(job, fault, lost=True)
+    except TimeoutError:
+        await process.bury(run.device)
+        return ev.Failed(job, stalled(provider, process.settings.stall_s), lost=True)
+
+
+async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -> ev.Event:
+    """A failure the engine told; after running out of memory its process is not to be trusted."""
+    fault = _told(frame, process, run.job_id)
+    if fault.code is Code.OUT_OF_MEMORY:
+        await process.bury(run.device)
+        return ev.Failed(run.job_id, fault, lost=True)
+    process.busy = False
+    return ev.Failed(run.job_id, fault)
+
+
+def _told(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
+    """The fault of a "failed" frame; its traceback goes to the log."""
+    fault = fault_from_frame(frame["fault"])
+    level = log.warning if fault.kind in (ErrorKind.MALFORMED, ErrorKind.CANCELLED) else log.error
+    level(
+        "engine failed",
+        engine=process.backend,
+        job_id=job_id,
+        code=fault.code.value,
+        traceback=frame.get("trace", ""),
+    )
+    return fault
+
+
+# --- LOOP --------------------------------------------------------------------------------------------
+
+
+async def loop_run(relay: Relay, run: Run, post: Post, ready: Ready) -> ev.Event:
+    """Relay on the loop. Cancelling this task closes the upstream connection."""
+    work: AsyncGenerator[Any, None] = relay.run(run.request)
+    try:
+        while True:
+            await ready(run.job_id)
+            try:
+                item = await anext(work)
+            except StopAsyncIteration:
+                return ev.Finished(run.job_id, Tail())
+            if isinstance(item, Tail):
+                return ev.Finished(run.job_id, item)
+            post(ev.Produced(run.job_id, item))
+    except asyncio.CancelledError:
+        return ev.Stopped(run.job_id)
+    except Exception as exc:
+        fault = fault_from(exc, relay.provider, relay.kind_of(exc))
+        if fault == internal(relay.provider):
+            log.exception("relay failed", relay=relay.name, job_id=run.job_id)
+        return ev.Failed(run.job_id, fault)
+    finally:
+        await work.aclose()

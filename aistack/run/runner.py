@@ -1,0 +1,253 @@
+"""Carries out Evict, Load and Run, and cancels a Run. Owns the engine processes and the step tasks.
+
+A step reports exactly once: its task ends by posting one event, whatever happens inside. Token,
+grace timer and frames carry the job id, and the timer dies with the step, so that a late kill
+cannot hit the next job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+
+import structlog
+from attrs import define, field
+
+from aistack import errors
+from aistack.backends.base import Relay
+from aistack.chunks import ModelSpec
+from aistack.jobs import events as ev
+from aistack.jobs.effects import Evict, Load, Run
+from aistack.jobs.model import Resident
+from aistack.run.lanes import Post, Ready, child_load, child_run, found_dead, load_failed, loop_run
+from aistack.run.process import EngineProcess, EngineSettings
+
+log = structlog.get_logger("aistack.runner")
+
+Spec = Callable[[Resident, str], ModelSpec]
+"""What to load for a resident on a device; raises BackendFault."""
+
+
+@define
+class _Step:
+    """The outstanding step of one job."""
+
+    effect: Evict | Load | Run
+    task: asyncio.Task[None] | None = None
+    begun: bool = False
+    process: EngineProcess | None = None
+    obeys: asyncio.Event = field(factory=asyncio.Event)
+    grace: asyncio.TimerHandle | None = None
+
+
+class Runner:
+    """The two lanes behind one `start`."""
+
+    def __init__(
+        self,
+        post: Post,
+        ready: Ready,
+        spec: Spec,
+        engines: Mapping[str, EngineSettings],
+        relays: Mapping[str, Relay] | None = None,
+        bound: Mapping[str, str] | None = None,
+        spare: bool = False,
+    ) -> None:
+        """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
+        engine's next process warm."""
+        self._post = post
+        self._ready = ready
+        self._spec = spec
+        self._engines = dict(engines)
+        self._relays = dict(relays or {})
+        self._bound = dict(bound or {})
+        self._keep_spare = spare
+        self._steps: dict[str, _Step] = {}
+        self._processes: dict[str, EngineProcess] = {}
+        self._spare: EngineProcess | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # --- what the scheduler calls -------------------------------------------------------------------
+
+    def start(self, effect: Evict | Load | Run) -> None:
+        """Begin a step; its report is posted. Never raises."""
+        step = _Step(effect)
+        self._steps[effect.job_id] = step
+        step.task = asyncio.get_running_loop().create_task(self._guard(step))
+
+    def cancel(self, job_id: str) -> None:
+        """Stop an outstanding Run; Evict and Load end by themselves within their limits.
+
+        A task that has not begun must not be cancelled: it would end without its report.
+        """
+        step = self._steps.get(job_id)
+        if step is None or not isinstance(step.effect, Run) or step.obeys.is_set():
+            return
+        step.obeys.set()
+        if step.process is not None:
+            step.process.send("cancel", job=job_id)
+            kill_after = step.process.settings.kill_after_s
+            loop = asyncio.get_running_loop()
+            step.grace = loop.call_later(kill_after, self._grace_over, step)
+        elif step.begun and step.effect.route.backend in self._relays and step.task is not None:
+            step.task.cancel()
+
+    def _grace_over(self, step: _Step) -> None:
+        assert step.process is not None
+        log.warning("engine did not stop in time; killed", engine=step.process.backend)
+        step.process.kill()
+
+    async def _guard(self, step: _Step) -> None:
+        """One report per step, whatever happens: the slot of its job depends on it."""
+        effect = step.effect
+        step.begun = True
+        report: ev.Event
+        try:
+            report = await self._carry_out(step)
+        except asyncio.CancelledError:
+            report = ev.Stopped(effect.job_id)
+        except Exception as exc:
+            log.exception("step failed", step=type(effect).__name__, job_id=effect.job_id)
+            report = ev.Failed(effect.job_id, errors.fault_from(exc, errors.GATEWAY))
+        finally:
+            if step.grace is not None:
+                step.grace.cancel()
+            if self._steps.get(effect.job_id) is step:
+                del self._steps[effect.job_id]
+        self._post(report)
+
+    async def _carry_out(self, step: _Step) -> ev.Event:
+        match step.effect:
+            case Evict():
+                return await self._evict(step.effect)
+            case Load():
+                return await self._load(step, step.effect)
+            case Run():
+                return await self._run(step, step.effect)
+
+    # --- steps --------------------------------------------------------------------------------------
+
+    async def _evict(self, evict: Evict) -> ev.Event:
+        process = self._processes.pop(evict.device, None)
+        if process is not None:
+            await process.bury(evict.device)
+            self._chore(self._renew_spare(process.settings))
+        if evict.everything:
+            for name, relay in self._relays.items():
+                if self._bound.get(name) == evict.device:
+                    await relay.evict()
+        return ev.Evicted(evict.job_id)
+
+    async def _load(self, step: _Step, load: Load) -> ev.Event:
+        settings = self._engines.get(load.resident.backend)
+        if settings is None:
+            fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
+            return ev.Failed(load.job_id, fault, lost=True)
+        ghost = self._processes.pop(load.device, None)
+        if ghost is not None:
+            await ghost.bury(load.device)
+        try:
+            spec = self._spec(load.resident, load.device)
+            process = await self._take(settings)
+        except errors.BackendFault as exc:
+            return ev.Failed(load.job_id, exc.fault, lost=True)
+        except OSError:
+            log.exception("engine process could not be started", engine=settings.name)
+            fault = load_failed(
+                settings.provider, load.resident.model, "its process could not be started"
+            )
+            return ev.Failed(load.job_id, fault, lost=True)
+        step.process = process
+        self._processes[load.device] = process
+        report = await child_load(process, load, spec, self._post)
+        if isinstance(report, ev.Loaded):
+            process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
+        elif self._processes.get(load.device) is process:
+            del self._processes[load.device]
+        return report
+
+    async def _run(self, step: _Step, run: Run) -> ev.Event:
+        if step.obeys.is_set():
+            return ev.Stopped(run.job_id)
+        relay = self._relays.get(run.route.backend)
+        if relay is not None:
+            return await loop_run(relay, run, self._post, self._ready)
+        process = self._processes.get(run.device)
+        if process is None or process.died.is_set():
+            settings = self._engines[run.route.backend]
+            if process is not None:
+                del self._processes[run.device]
+                await process.bury(run.device)
+            return ev.Failed(run.job_id, found_dead(settings.provider), lost=True)
+        step.process = process
+        report = await child_run(process, run, self._post, step.obeys)
+        if getattr(report, "lost", False) and self._processes.get(run.device) is process:
+            del self._processes[run.device]
+        return report
+
+    # --- processes ----------------------------------------------------------------------------------
+
+    async def _take(self, settings: EngineSettings) -> EngineProcess:
+        """The warm spare if it is of this engine, else a new process."""
+        spare = self._spare
+        if spare is not None and spare.backend == settings.name and not spare.died.is_set():
+            self._spare = None
+            return spare
+        return await EngineProcess.spawn(settings)
+
+    def _wants_spare(self) -> bool:
+        return self._keep_spare and not self._closing and self._spare is None
+
+    async def _renew_spare(self, settings: EngineSettings) -> None:
+        """Start the evicted engine's next process, import only; drop the spare of another engine."""
+        old = self._spare
+        if old is not None:
+            if old.backend == settings.name and not old.died.is_set():
+                return
+            self._spare = None
+            await old.bury("cpu")
+        if not self._wants_spare():
+            return
+        try:
+            spare = await EngineProcess.spawn(settings)
+        except OSError:
+            log.exception("spare process could not be started", engine=settings.name)
+            return
+        if not self._wants_spare():
+            await spare.bury("cpu")
+            return
+        spare.send("warm")
+        self._spare = spare
+
+    def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:
+        """An idle engine died: bury it, then say so."""
+        if self._closing or self._processes.get(device) is not process:
+            return
+        log.warning("idle engine process ended", engine=process.backend, returncode=process.returncode)
+        del self._processes[device]
+
+        async def tell() -> None:
+            await process.bury(device)
+            self._post(ev.Vanished(device, resident))
+
+        self._chore(tell())
+
+    def _chore(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def close(self) -> None:
+        """End every step and every process; nothing is left behind."""
+        self._closing = True
+        tasks = [step.task for step in self._steps.values() if step.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._chores, return_exceptions=True)
+        processes = [*self._processes.values(), *([self._spare] if self._spare else [])]
+        for process in processes:
+            process.busy = True
+        await asyncio.gather(*(process.bury("cpu") for process in processes))
+        self._processes.clear()
+        self._spare = None

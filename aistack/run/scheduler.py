@@ -1,0 +1,222 @@
+"""The central task: events in, `handle`, log, perform. Nobody else decides anything.
+
+`perform` never awaits: what takes time goes to the runner and comes back as another event. If this
+task ends by an exception the service must end too (see `app.py`): a gateway whose scheduler is dead
+would hold its slot for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol, assert_never
+
+import structlog
+
+from aistack import errors
+from aistack.jobs import events as ev
+from aistack.jobs.effects import (
+    AbortStream,
+    Cancel,
+    CloseStream,
+    Discard,
+    Effect,
+    Emit,
+    Evict,
+    Load,
+    OpenStream,
+    Respond,
+    Run,
+    SetTimer,
+)
+from aistack.jobs.machine import handle, recovery
+from aistack.jobs.model import Job, Reaction, Snapshot, Transition, evolve
+from aistack.run.outlet import Outlet, Said
+from aistack.wire.base import refusal
+
+log = structlog.get_logger("aistack.scheduler")
+
+Observer = Callable[[Transition], None]
+TURNS = 64
+"""Events handled before the loop gets a turn."""
+
+
+class Steps(Protocol):
+    """What the scheduler needs of a runner. Neither call raises or waits."""
+
+    def start(self, effect: Evict | Load | Run) -> None: ...
+
+    def cancel(self, job_id: str) -> None: ...
+
+
+def nothing() -> None:
+    """The discard of a job that owns nothing."""
+
+
+class Scheduler:
+    """Owns the snapshot, the inbox, the outlets and the timers."""
+
+    def __init__(self, snapshot: Snapshot, observers: Iterable[Observer] = ()) -> None:
+        self.snapshot = snapshot
+        self.observers = list(observers)
+        self.steps: Steps | None = None
+        self._inbox: deque[ev.Event] = deque()
+        self._some = asyncio.Event()
+        self._handled = asyncio.Event()
+        self._handled.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._outlets: dict[str, Outlet] = {}
+        self._discards: dict[str, Callable[[], None]] = {}
+        self._timers: dict[str, list[asyncio.TimerHandle]] = {}
+        self._closed = False
+
+    # --- what others call ----------------------------------------------------------------------------
+
+    def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Outlet:
+        """Ask for a job to be done; `discard` is called exactly once when it is over."""
+        outlet = Outlet()
+        if self._closed:
+            outlet.put(Respond(job.id, refusal(errors.shutting_down())))
+            discard()
+            return outlet
+        self._outlets[job.id] = outlet
+        self._discards[job.id] = discard
+        self.post(ev.Submitted(job))
+        return outlet
+
+    def post(self, event: ev.Event) -> None:
+        """Put an event into the inbox."""
+        self._inbox.append(event)
+        self._handled.clear()
+        self._quiet.clear()
+        self._some.set()
+
+    async def ready(self, job_id: str) -> None:
+        """Wait until all that was posted is handled and the job's client has caught up.
+
+        Both are needed: pieces still in the inbox are in no outlet's window yet.
+        """
+        await self._handled.wait()
+        outlet = self._outlets.get(job_id)
+        if outlet is not None:
+            await outlet.ready()
+
+    async def quiet(self) -> None:
+        """Wait until the inbox and the book are empty."""
+        await self._quiet.wait()
+
+    async def drain(self, grace_s: float, stop_s: float = 10.0) -> None:
+        """Refuse new jobs, let the running ones finish for `grace_s`, then stop them; bounded."""
+        self.post(ev.DrainBegan())
+        try:
+            await asyncio.wait_for(self._quiet.wait(), grace_s)
+        except TimeoutError:
+            self.post(ev.DrainExpired())
+            try:
+                await asyncio.wait_for(self._quiet.wait(), stop_s)
+            except TimeoutError:
+                log.error("jobs did not stop in time", jobs=len(self.snapshot.jobs))
+
+    # --- the task -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Handle events until cancelled. Any other end is a bug and must end the process."""
+        turns = 0
+        try:
+            while True:
+                while not self._inbox:
+                    self._handled.set()
+                    if not self.snapshot.jobs:
+                        self._quiet.set()
+                    self._some.clear()
+                    await self._some.wait()
+                self._turn(self._inbox.popleft())
+                turns += 1
+                if turns % TURNS == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._closed = True
+            self._abandon()
+
+    def _turn(self, event: ev.Event) -> None:
+        """One event: decide, commit, tell, perform."""
+        event = evolve(event, at=asyncio.get_running_loop().time())
+        reaction = self._react(event)
+        if reaction is None:
+            return
+        self.snapshot = reaction.snapshot
+        for transition in reaction.transitions:
+            for observer in self.observers:
+                try:
+                    observer(transition)
+                except Exception:
+                    log.exception("observer failed")
+        for effect in reaction.effects:
+            self.perform(effect)
+
+    def _react(self, event: ev.Event) -> Reaction | None:
+        """What `handle` says; after an exception, what it says to the event that stands in for it."""
+        try:
+            return handle(self.snapshot, event)
+        except Exception:
+            log.exception(
+                "event could not be handled",
+                event_name=type(event).__name__,
+                job_id=getattr(event, "job_id", None),
+            )
+        if isinstance(event, ev.Submitted):
+            self.perform(Respond(event.job.id, refusal(errors.internal())))
+            self.perform(Discard(event.job.id))
+            return None
+        instead = recovery(self.snapshot, event)
+        return handle(self.snapshot, instead) if instead is not None else None
+
+    def perform(self, effect: Effect) -> None:
+        """Carry one effect out. The only place that does."""
+        match effect:
+            case Evict() | Load() | Run():
+                assert self.steps is not None
+                self.steps.start(effect)
+            case Cancel():
+                assert self.steps is not None
+                self.steps.cancel(effect.job_id)
+            case Respond() | OpenStream() | Emit() | CloseStream() | AbortStream():
+                self._say(effect)
+            case SetTimer():
+                loop = asyncio.get_running_loop()
+                timer = loop.call_later(effect.seconds, self.post, effect.event)
+                self._timers.setdefault(effect.job_id, []).append(timer)
+            case Discard():
+                self._forget(effect.job_id)
+            case _:
+                assert_never(effect)
+
+    def _say(self, effect: Said) -> None:
+        outlet = self._outlets.get(effect.job_id)
+        if outlet is not None:
+            outlet.put(effect)
+
+    def _forget(self, job_id: str) -> None:
+        """Drop what the job owned; its outlet lives until its reader has drained it."""
+        for timer in self._timers.pop(job_id, ()):
+            timer.cancel()
+        self._outlets.pop(job_id, None)
+        discard = self._discards.pop(job_id, nothing)
+        try:
+            discard()
+        except OSError:
+            log.exception("could not discard what the job owned", job_id=job_id)
+
+    def _abandon(self) -> None:
+        """The scheduler is over: nobody may wait for an answer that will not come."""
+        for job_id, outlet in list(self._outlets.items()):
+            job = self.snapshot.jobs.get(job_id)
+            opened = job is not None and job.opened
+            outlet.put(
+                AbortStream(job_id) if opened else Respond(job_id, refusal(errors.shutting_down()))
+            )
+            self._forget(job_id)
+        self._handled.set()
+        self._quiet.set()
