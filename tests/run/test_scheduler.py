@@ -186,10 +186,10 @@ async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig
     await rig.ask(HELLO)
     rig.submit(chore(Op.UNLOAD, resident(), "cpu"))
     await rig.quiet()
-    while rig.runner._spare is None:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
     spare = rig.runner._spare
     assert await rig.ask(HELLO, model="fake-large") == "200 hello world"
+    assert spare is not None
     assert rig.runner._processes["cpu"] is spare
     while rig.runner._chores:
         await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
