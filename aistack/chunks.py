@@ -146,13 +146,14 @@ class Progress:
 class Transcript:
     """The end of a transcription: what the text was in, how long the audio is, and the whole text.
 
-    `text` is the concatenation of the segments; the engine leaves it empty and the child process
-    fills it in while it passes the segments on.
+    `text` is the concatenation of the segments and `segments` their number; the engine leaves both
+    empty and the child process fills them in while it passes the segments on.
     """
 
     language: str
     duration: float
     text: str = ""
+    segments: int = 0
 
 
 @frozen

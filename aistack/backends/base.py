@@ -151,7 +151,7 @@ def spaced(
         if close is not None:
             close()
     if isinstance(result, Transcript):
-        return evolve(result, text="".join(texts))
+        return evolve(result, text="".join(texts), segments=len(texts))
     return result
 
 

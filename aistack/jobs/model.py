@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from aistack.chunks import Chunk, Progress, Vram
+from aistack.chunks import Chunk, Progress, Result, Vram
 from aistack.errors import Fault
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
 from aistack.wire.base import Wire
@@ -72,7 +72,7 @@ class Job:
     there; `opened`: response headers are out; `answered`: a SWAP has had its 202; `reached`: slots
     a SWAP has already changed; `parts`: chunks kept for a whole answer. `submitted`, `granted`,
     `ran` and `first` are when it came, got its slot, was told to run and showed its first byte.
-    `context` is for logs only: the machine never looks into it.
+    `result` and `context` are for logs only: the machine never looks into them.
     """
 
     id: str
@@ -96,6 +96,7 @@ class Job:
     reached: tuple[str, ...] = ()
     parts: tuple[Chunk, ...] = ()
     progress: Progress | None = None
+    result: Result | None = None
     outcome: Outcome | None = None
     context: Mapping[str, Any] = field(factory=dict)
 

@@ -350,7 +350,7 @@ def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
         d.say(CloseStream(job.id))
     else:
         d.say(Respond(job.id, job.wire.body(job.parts, e.result)))
-    d.end(evolve(job, first=d.at), Column.RUNNING, Outcome(Ended.OK))
+    d.end(evolve(job, first=d.at, result=e.result), Column.RUNNING, Outcome(Ended.OK))
 
 
 def finished_streaming(d: Draft, job: Job, e: ev.Finished) -> None:
@@ -359,7 +359,7 @@ def finished_streaming(d: Draft, job: Job, e: ev.Finished) -> None:
     if tail is not None:
         d.say(Emit(job.id, tail))
     d.say(CloseStream(job.id))
-    d.end(job, Column.STREAMING, Outcome(Ended.OK))
+    d.end(evolve(job, result=e.result), Column.STREAMING, Outcome(Ended.OK))
 
 
 def finished_for_nobody(d: Draft, job: Job, e: ev.Finished) -> None:

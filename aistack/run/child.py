@@ -22,6 +22,7 @@ if __name__ == "__main__":
 import importlib  # noqa: E402 - after the descriptors are safe
 import queue  # noqa: E402
 import signal  # noqa: E402
+import time  # noqa: E402
 import traceback  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -32,6 +33,7 @@ from aistack.errors import fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
+PROGRESS_S = 0.1
 
 
 class Child:
@@ -47,6 +49,7 @@ class Child:
         self.current: str | None = None
         self.cancelled: str | None = None
         self.warming: threading.Thread | None = None
+        self.told = 0.0
         module, _, name = target.partition(":")
         self.engine: Any = getattr(importlib.import_module(module), name)()
 
@@ -56,6 +59,13 @@ class Child:
         with self.writing:
             while data:
                 data = data[os.write(self.frames_out, data) :]
+
+    def progress(self, job: str, progress: Progress) -> None:
+        """Tell how far it is, ten times a second at most: engines report as often as they like."""
+        now = time.monotonic()
+        if now - self.told >= PROGRESS_S or progress.done == progress.total:
+            self.told = now
+            self.say("progress", job=job, progress=to_frame(progress))
 
     def read(self) -> None:
         """The reader thread: orders into the queue, cancels into the token; the end ends the process."""
@@ -114,10 +124,7 @@ class Child:
         if self.warming is not None:
             self.warming.join()
 
-        def report(progress: Progress) -> None:
-            self.say("progress", job=job, progress=to_frame(progress))
-
-        self.engine.load(from_frame(order["model"]), report)
+        self.engine.load(from_frame(order["model"]), lambda progress: self.progress(job, progress))
         self.say("loaded", job=job)
 
     def run(self, job: str, order: dict[str, Any]) -> None:
@@ -138,7 +145,7 @@ class Child:
                 self.say("stopped", job=job)
                 return
             if isinstance(item, Progress):
-                self.say("progress", job=job, progress=to_frame(item))
+                self.progress(job, item)
             else:
                 self.say("chunk", job=job, chunk=to_frame(item))
         if self.cancel.is_set():
