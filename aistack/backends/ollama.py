@@ -22,10 +22,11 @@ import structlog
 from attrs import field, frozen
 
 from aistack.backends.base import ModelCard
+from aistack.backends.relay_body import events, is_events, leave
 from aistack.backends.sse_end import CHAT_DONE, CHAT_FINISH, StreamEnd
 from aistack.backends.upstream import READ_S, Sessions, Settings, Upstream
 from aistack.chunks import Piece, Tail, Vram
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, ErrorKind
 from aistack.relaying import ABSENT, ChatRequest, with_member
 
 log = structlog.get_logger("aistack.relay")
@@ -33,8 +34,6 @@ log = structlog.get_logger("aistack.relay")
 CHAT = "/v1/chat/completions"
 GENERATE = "/api/generate"
 JSON = "application/json"
-HOLD_S = 0.25
-"""From the finish reason on, so long is `[DONE]` waited for before what is held goes out."""
 LOOK_S = 1.5
 """Bound of the small calls behind `/v1/models`."""
 UNLOAD_S = 5.0
@@ -127,64 +126,16 @@ class Ollama:
                     yield item
         finally:
             if response is not None:
-                self._leave(response, whole)
+                leave(self.sessions, self.upstream, response, whole)
             if unload is not None:
                 await self._unload(unload)
 
-    def _leave(self, response: aiohttp.ClientResponse, whole: bool) -> None:
-        """Give the connection back after a whole answer; cut it otherwise: that is the cancel."""
-        if not whole:
-            response.close()
-        elif response.content.at_eof():
-            response.release()
-        else:
-            self.sessions.aside(self.upstream.drain(response))
-
     def _answer(self, response: aiohttp.ClientResponse) -> AsyncGenerator[Piece | Tail, None]:
         """The body: events are watched for their end, anything else just passes."""
-        plain = response.headers.get("Content-Encoding", "identity") == "identity"
-        if plain and response.content_type == "text/event-stream":
-            return self._events(response)
+        if is_events(response):
+            end = StreamEnd(CHAT_FINISH, CHAT_DONE)
+            return events(self.upstream, response, end, late_is_over=False)
         return self.upstream.pieces(response)
-
-    async def _events(self, response: aiohttp.ClientResponse) -> AsyncGenerator[Piece | Tail, None]:
-        """The stream; from its finish reason on it is held until `[DONE]`, for a moment."""
-        loop = asyncio.get_running_loop()
-        end = StreamEnd(CHAT_FINISH, CHAT_DONE)
-        until: float | None = None
-        while True:
-            try:
-                async with asyncio.timeout_at(until):
-                    data = await self.upstream.read(response)
-            except TimeoutError:
-                until = None
-                if held := end.let_go():
-                    yield Piece(held)
-                continue
-            except BackendFault:
-                if not end.finished:
-                    raise
-                yield Tail(end.held)  # complete but for its formal end
-                return
-            if data:
-                out = end.feed(data)
-                if out:
-                    yield Piece(out)
-                if end.holding and until is None:
-                    until = loop.time() + HOLD_S
-            if end.done or (not data and end.finished):
-                yield Tail(end.rest())
-                return
-            if not data:
-                raise BackendFault(self._truncated())
-
-    def _truncated(self) -> Fault:
-        return Fault(
-            ErrorKind.UNKNOWN,
-            Code.UPSTREAM_ERROR,
-            "ollama ended the stream in the middle of its answer.",
-            self.provider,
-        )
 
     # --- keep_alive -----
 

@@ -142,11 +142,9 @@ class Upstream:
                 timeout=timeout,
                 allow_redirects=False,
             )
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError) as exc:
-            if again:
-                return await self.open(method, path_qs, body, headers, limit_s)
-            raise BackendFault(self.fault_of(exc, begun=False)) from exc
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            if again and hung_up(exc):
+                return await self.open(method, path_qs, body, headers, limit_s)
             raise BackendFault(self.fault_of(exc, begun=False)) from exc
 
     async def json(
@@ -272,6 +270,13 @@ class Upstream:
             retry_after,
             extra=extra,
         )
+
+
+def hung_up(exc: BaseException) -> bool:
+    """Whether an established connection was closed on us before the head came."""
+    if isinstance(exc, aiohttp.ClientOSError):
+        return not isinstance(exc, aiohttp.ClientConnectorError)
+    return isinstance(exc, aiohttp.ServerDisconnectedError)
 
 
 def error_members(data: bytes) -> dict[str, Any]:

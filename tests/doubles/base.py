@@ -64,6 +64,9 @@ class Call:
         return json.loads(self.body)
 
 
+CALL = web.RequestKey("call", Call)
+
+
 class Clock:
     """Seconds that pass only when told to, unless `real`."""
 
@@ -115,9 +118,11 @@ class Double:
         return app
 
     async def start(self, port: int = 0) -> None:
-        self._runner = web.AppRunner(self.app(), handler_cancellation=True, access_log=None)
+        self._runner = web.AppRunner(
+            self.app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -168,7 +173,7 @@ class Double:
             return await handler(request)
         call = Call(request.method, request.raw_path, dict(request.headers), await request.read())
         self.calls.append(call)
-        request["call"] = call
+        request[CALL] = call
         await self.told()
         try:
             for bad in self.bad:

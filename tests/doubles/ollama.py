@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 from attrs import define
 
-from tests.doubles.base import Double, serve
+from tests.doubles.base import CALL, Double, serve
 
 DEFAULT_KEEP_ALIVE_S = 300.0
 FOR_EVER = float("inf")
@@ -275,7 +275,7 @@ class Ollama(Double):
         return response
 
     def half_answer(self, request: web.Request) -> tuple[str, bytes]:
-        body = request["call"].body
+        body = request[CALL].body
         if b'"stream": true' in body or b'"stream":true' in body:
             return "text/event-stream", self.chunk("m", {"role": "assistant", "content": "Hal"})
         return "application/json", b'{"id": "chatcmpl-407", "object": "chat.comple'

@@ -24,7 +24,17 @@ HF_NAME = "Qwen/Qwen3-TTS-12Hz-0.6B-CustomVoice"
 VOICES = ("aiden", "dylan", "eric", "ono_anna", "ryan", "serena", "sohee", "uncle_fu", "vivian")
 TASKS = ("CustomVoice", "VoiceDesign", "Base")
 LANGUAGES = (
-    "Auto Chinese English Japanese Korean German French Russian Portuguese Spanish Italian".split()
+    "Auto",
+    "Chinese",
+    "English",
+    "Japanese",
+    "Korean",
+    "German",
+    "French",
+    "Russian",
+    "Portuguese",
+    "Spanish",
+    "Italian",
 )
 TYPES = {
     "wav": "audio/wav",
@@ -169,6 +179,11 @@ class VllmOmni(Double):
         task = task or ("Base" if asked.get("ref_audio") or asked.get("ref_text") else "CustomVoice")
         if self.version >= (0, 30) and task != self.checkpoint:
             raise Refused(400, "BadRequestError", f"This checkpoint does not support task {task}")
+        spoken = asked.get("language")
+        if spoken is not None and self.version >= (0, 30):
+            spoken = str(spoken).capitalize()
+        if spoken is not None and spoken not in LANGUAGES:
+            raise Refused(400, "BadRequestError", f"language must be one of {LANGUAGES}", "language")
         self._check_voice(asked.get("voice", asked.get("speaker")), task)
         audio = asked.get("ref_audio")
         if audio is not None and not str(audio).startswith(("http://", "https://", "data:", "file://")):
