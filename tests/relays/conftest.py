@@ -135,6 +135,12 @@ class World:
     async def quiet(self) -> None:
         await asyncio.wait_for(self.scheduler.quiet(), BOUND_S)
 
+    @staticmethod
+    async def sessions_breathe() -> None:
+        """Let the loop look at its sockets a few times."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
     @property
     def free(self) -> bool:
         return self.scheduler.snapshot.slot("cpu").holder is None
