@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import email
 import json
 import math
 import struct
@@ -128,13 +129,22 @@ class VllmOmni(Double):
         return web.json_response(value)
 
     async def _upload(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        name = str(form.get("name", ""))
-        sample = form.get("audio_sample")
-        if not name or not isinstance(sample, web.FileField):
+        head = f"Content-Type: {request.headers.get('Content-Type', '')}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + await request.read())
+        parts = {
+            part.get_param("name", header="content-disposition"): part
+            for part in (form.get_payload() if form.is_multipart() else [])
+        }
+        if "name" not in parts or "audio_sample" not in parts:
             return error(400, "BadRequestError", "audio_sample, consent and name are required")
-        data = sample.file.read()
-        self.uploaded[name] = {"name": name, "file_size": len(data), "mime_type": sample.content_type}
+        name = parts["name"].get_payload(decode=True).decode()
+        sample = parts["audio_sample"]
+        size = len(sample.get_payload(decode=True))
+        self.uploaded[name] = {
+            "name": name,
+            "file_size": size,
+            "mime_type": sample.get_content_type(),
+        }
         return web.json_response({"success": True, "voice": self.uploaded[name]})
 
     async def _delete(self, request: web.Request) -> web.Response:
