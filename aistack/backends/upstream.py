@@ -58,6 +58,11 @@ class Settings:
         return URL(self.url.rstrip("/"))
 
     @property
+    def shown(self) -> str:
+        """The address for people: without a user and a password."""
+        return str(self.url_object.with_user(None)) if self.url_object.user else self.url
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the upstream runs on this machine, as far as its address tells."""
         host = self.url_object.host or ""
@@ -235,7 +240,7 @@ class Upstream:
             return Fault(
                 ErrorKind.NETWORK,
                 Code.BACKEND_UNREACHABLE,
-                f"{provider} cannot be reached at {self.settings.url}. {hint}",
+                f"{provider} cannot be reached at {self.settings.shown}. {hint}",
                 provider,
             )
         if begun:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
+import attrs
 import pytest
+from structlog.testing import capture_logs
 
 from aistack.backends.ollama import means_unload, native
+from aistack.chunks import Piece, Vram
 from aistack.errors import BackendFault
+from aistack.jobs import Column, Resident, Slot, Snapshot, handle
+from aistack.jobs import events as ev
 from aistack.jobs.effects import CloseStream, Emit, OpenStream, Respond
 from aistack.relaying import chat_request, with_member
+from aistack.run.memory import Card
 from aistack.run.outlet import WINDOW
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.relays.conftest import BOUND_S, MODEL, World
@@ -367,8 +374,6 @@ async def test_others_who_use_ollama_are_noticed(world: World, ollama: OllamaDou
 async def test_a_model_that_will_not_go_does_not_hold_the_job_for_ever(
     world: World, ollama: OllamaDouble
 ) -> None:
-    import attrs
-
     world.ollama.settings = attrs.evolve(world.ollama.settings, evict_s=0.3)
     ollama.stubborn = True
     ollama.release(await ollama.acquire(MODEL, float("inf")))
@@ -377,8 +382,6 @@ async def test_a_model_that_will_not_go_does_not_hold_the_job_for_ever(
 
 
 async def test_another_machines_ollama_is_left_alone(world: World, ollama: OllamaDouble) -> None:
-    import attrs
-
     far = attrs.evolve(world.ollama.settings, url="http://192.0.2.1:11434")
     world.ollama.settings = far
     assert not world.ollama.on_our_card
@@ -449,3 +452,59 @@ async def test_a50_a51_a52_down_and_hanging_are_no_entry_for_a_bounded_time(
     assert await world.ollama.models() == ()
     await ollama.start(port)
     assert [card.id for card in await world.ollama.models()] == [MODEL]
+
+
+# --- the machine and a wire without an early head -----
+
+
+async def test_a_stream_without_a_head_is_not_opened_early(world: World) -> None:
+    """OpenDue in PREPARING and in RUNNING leaves a relay's job as it is."""
+    snapshot = Snapshot((Slot("cpu", resident=Resident("fake", "fake-small")),))
+    job = world.chat(stream=True)
+    prepared = handle(snapshot, ev.Submitted(job)).snapshot
+    assert prepared.jobs[job.id].column is Column.PREPARING
+    for now in (prepared, handle(prepared, ev.Evicted(job.id)).snapshot):
+        reaction = handle(now, ev.OpenDue(job.id))
+        assert reaction.effects == () and not reaction.snapshot.jobs[job.id].opened
+
+
+async def test_a_wire_without_a_head_for_its_first_chunk_does_not_hold_the_slot(world: World) -> None:
+    class Headless:
+        name, provider, vram = "ollama", "ollama", Vram.EXTERNAL
+
+        async def run(self, request: Any) -> AsyncGenerator[Any, None]:
+            yield Piece(b"no head before me")
+
+        async def evict(self) -> None: ...
+
+        def kind_of(self, exc: BaseException) -> None: ...
+
+    world.runner._relays["ollama"] = Headless()
+    reply = await world.ask(world.chat(stream=True))
+    assert (reply.status, reply.error["code"]) == (500, "internal_error")
+    await world.quiet()
+    assert world.free
+
+
+async def test_a_password_in_an_address_is_not_shown(world: World, ollama: OllamaDouble) -> None:
+    await ollama.stop()
+    with_user = ollama.url.replace("http://", "http://me:secret@")
+    world.ollama.upstream.settings = attrs.evolve(world.ollama.upstream.settings, url=with_user)
+    reply = await world.ask(world.chat())
+    assert reply.status == 503 and f":{ollama.port}" in reply.error["message"]
+    assert "secret" not in reply.error["message"] and "me:" not in reply.error["message"]
+
+
+async def test_the_hand_over_of_a_card_is_measured(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = [Card(1_000, 8_000), Card(7_500, 8_000)]
+
+    async def measured(device: str) -> Card:
+        return cards.pop(0)
+
+    monkeypatch.setattr("aistack.run.runner.measured", measured)
+    with capture_logs() as lines:
+        assert (await world.ask(world.transcribe())).status == 200
+    (line,) = [line for line in lines if line["event"] == "card handed over"]
+    assert (line["free_before"], line["free_after"], line["residue"]) == (1_000, 7_500, 500)
