@@ -443,9 +443,10 @@ async def test_a50_a51_a52_down_and_hanging_are_no_entry_for_a_bounded_time(
 ) -> None:
     import aistack.backends.ollama
 
-    monkeypatch.setattr(aistack.backends.ollama, "LOOK_S", 0.2)
     ollama.fail("/api/tags", "hang")
-    assert await asyncio.wait_for(world.ollama.models(), 5) == ()
+    with monkeypatch.context() as patch:
+        patch.setattr(aistack.backends.ollama, "LOOK_S", 0.2)
+        assert await asyncio.wait_for(world.ollama.models(), 5) == ()
     ollama.heal()
     port = ollama.port
     await ollama.stop()
