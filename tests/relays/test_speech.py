@@ -206,6 +206,7 @@ async def test_tail_rule_for_speech(world: World, omni: VllmOmni) -> None:
             said = await asyncio.wait_for(outlet.get(), BOUND_S)
             assert isinstance(said, Emit)
             data += said.frame
+        assert world.free, "the end was seen before the slot was free"
         world.leave(job)
     await world.quiet()
     assert {one.job.outcome.ended.value for one in world.done if one.job.outcome} == {"ok"}
