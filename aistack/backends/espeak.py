@@ -15,9 +15,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from aistack.backends.base import CancelToken, ModelCard, Report, Yielded
-from aistack.chunks import Head, ModelSpec, Piece, Progress, Speak, Tail
+from aistack.chunks import ModelSpec, Piece, Progress, Speak, Tail
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
-from aistack.speaking import DEFAULT_LANGUAGE, EMBEDDED_ID, FORMATS, VOICES
+from aistack.speaking import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
 
 BLOCK_MS = 100
 WORDS_PER_MINUTE = 175
@@ -107,7 +107,7 @@ class Espeak:
         self._library = Library()
 
     def run(self, request: Speak, cancel: CancelToken) -> Generator[Yielded, None, Tail]:
-        """Yield the head and encoded blocks; the last bytes are the Tail."""
+        """Yield encoded blocks; the last bytes are the Tail."""
         from aistack.backends.audio_out import AudioOut
 
         library = self._library
@@ -118,7 +118,6 @@ class Espeak:
         wanted = WORDS_PER_MINUTE * request.speed
         own = min(max(wanted, RATE_MIN), RATE_MAX)
         out = AudioOut(request.format, library.rate, wanted / own)
-        yield Head(200, (("Content-Type", FORMATS[request.format]),))
         spoken = 0
         for samples in blocks(library, request.text, round(own), cancel):
             spoken += len(samples) // 2

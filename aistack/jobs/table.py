@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from aistack import errors
-from aistack.chunks import Accepted
+from aistack.chunks import Accepted, Vram
 from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import events as ev
 from aistack.jobs import plan
@@ -30,7 +30,7 @@ from aistack.jobs.effects import (
 )
 from aistack.jobs.model import SELECTED, Broken, Job, Outcome, evolve
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
-from aistack.wire.base import StreamHead, refusal
+from aistack.wire.base import refusal
 
 W, P, R, S, C, D = Column
 
@@ -71,13 +71,6 @@ def tell(d: Draft, job: Job, fault: Fault) -> None:
     if frame is not None:
         d.say(Emit(job.id, frame))
     d.say(CloseStream(job.id) if clean else AbortStream(job.id))
-
-
-def known(head: StreamHead | None) -> StreamHead:
-    """The head of a stream that begins now. Raises TypeError: a wire must know it by then."""
-    if head is None:
-        raise TypeError("the wire has no head for the chunk that begins its stream")
-    return head
 
 
 def give_up(d: Draft, job: Job, fault: Fault) -> None:
@@ -226,7 +219,7 @@ def submitted(d: Draft, job: Job) -> None:
             return
     slot = plan.choose(d, job)
     if slot is not None:
-        if job.wire.streams and not job.detached:
+        if job.wire.streams and not job.detached and job.route.vram is Vram.OWN:
             d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
         grant(d, job, None, slot.device)
         return
@@ -332,7 +325,7 @@ def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
     if not job.wire.streams:
         d.change(job, parts=(*job.parts, e.chunk))
         return
-    head = known(job.wire.head(e.chunk))
+    head = job.wire.head(e.chunk)
     frame = job.wire.frame(e.chunk)
     d.say(OpenStream(job.id, head))
     if frame is not None:
@@ -350,7 +343,7 @@ def produced_next(d: Draft, job: Job, e: ev.Produced) -> None:
 def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
     """Send the whole answer, or the whole of a stream that had nothing to show before."""
     if job.wire.streams:
-        head, tail = known(job.wire.head(None)), job.wire.tail(e.result)
+        head, tail = job.wire.head(None), job.wire.tail(e.result)
         d.say(OpenStream(job.id, head))
         if tail is not None:
             d.say(Emit(job.id, tail))
@@ -428,19 +421,15 @@ def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
 
 
 def open_preparing(d: Draft, job: Job, e: ev.OpenDue) -> None:
-    """Send the headers now, if they are known; the run will start as STREAMING."""
-    head = job.wire.head(None)
-    if head is not None:
-        d.say(OpenStream(job.id, head))
-        d.change(job, opened=True, first=d.at)
+    """Send the headers now; the run will start as STREAMING."""
+    d.say(OpenStream(job.id, job.wire.head(None)))
+    d.change(job, opened=True, first=d.at)
 
 
 def open_running(d: Draft, job: Job, e: ev.OpenDue) -> None:
-    """Send the headers now, if they are known (a relay waits for its upstream's)."""
-    head = job.wire.head(None)
-    if head is not None:
-        d.say(OpenStream(job.id, head))
-        d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
+    """Send the headers now."""
+    d.say(OpenStream(job.id, job.wire.head(None)))
+    d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
 
 
 def drain_waiting(d: Draft, job: Job, e: ev.DrainBegan) -> None:
@@ -505,7 +494,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Spoiled: Row(spoiled, (C,)),
         ev.ClientGone: Row(gone, (C,)),
         ev.WaitExpired: Row(nothing, (R,)),
-        ev.OpenDue: Row(open_running, (R, S)),
+        ev.OpenDue: Row(open_running, (S,)),
         ev.DrainBegan: Row(nothing, (R,)),
         ev.DrainExpired: Row(drain_expired, (C,)),
     },

@@ -49,11 +49,8 @@ class Wire(Protocol):
         """Whether chunks are sent as they come."""
         ...
 
-    def head(self, chunk: Chunk | None) -> StreamHead | None:
-        """Headers of the stream; `chunk` is the first one, none if headers go out before it.
-
-        None: they cannot go out before the first chunk (a relay does not know them yet).
-        """
+    def head(self, chunk: Chunk | None) -> StreamHead:
+        """Headers of the stream; `chunk` is the first one, none if headers go out before it."""
         ...
 
     def frame(self, chunk: Chunk) -> bytes | None:

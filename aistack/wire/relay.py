@@ -1,7 +1,7 @@
 """How a relayed answer looks: status, end-to-end headers and bytes exactly as the upstream gave them.
 
-Pure. Until the upstream's head is known there is nothing to open a stream with, so `head(None)`
-says none: a failure before the first byte stays a status, however long the upstream takes.
+Pure. Until the upstream's head is known there is nothing to open a stream with, and the machine
+does not ask for it: a failure before the first byte stays a status, however long that takes.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ class RelayWire:
     what: Relayed
     streams: bool = True
 
-    def head(self, chunk: Chunk | None) -> StreamHead | None:
-        """The upstream's own head; none before it has come."""
+    def head(self, chunk: Chunk | None) -> StreamHead:
+        """The upstream's own head. Raises TypeError for anything else: nothing can go out before it."""
         if not isinstance(chunk, Head):
-            return None
+            raise TypeError("a relayed answer begins with its upstream's head")
         return StreamHead(
             status=chunk.status,
             content_type=content_type_of(chunk.headers),

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 from attrs import define
 
-from tests.doubles.base import CALL, Double, serve
+from tests.doubles.base import BOUND_S, CALL, Double, reset, serve
 
 DEFAULT_KEEP_ALIVE_S = 300.0
 FOR_EVER = float("inf")
@@ -76,6 +76,10 @@ class Ollama(Double):
         """Tokens that may pass before the gate is asked for each further one."""
         self.stubborn = False
         """A runner that will not be unloaded (someone else keeps it busy)."""
+        self.linger = 0
+        """Looks at /api/ps that an unloaded runner survives: its process takes a moment to end."""
+        self.break_off = ""
+        """After the finish reason: "end" (no `[DONE]`) or "reset"."""
         self.install("qwen3:4b")
 
     def install(self, name: str, **changes: Any) -> None:
@@ -106,7 +110,8 @@ class Ollama(Double):
         """Unload what nobody uses and whose time is over."""
         now = self.clock.now()
         for name, runner in list(self.runners.items()):
-            if runner.users == 0 and runner.expires <= now and not self.stubborn:
+            stays = self.stubborn or self.linger > 0
+            if runner.users == 0 and runner.expires <= now and not stays:
                 del self.runners[name]
 
     async def acquire(self, name: str, keep_alive: float | None) -> Loaded:
@@ -138,6 +143,7 @@ class Ollama(Double):
         return web.json_response({"models": list(self.models.values())})
 
     async def _ps(self, request: web.Request) -> web.Response:
+        self.linger -= 1
         self.expire()
         models = []
         for name, runner in self.runners.items():
@@ -267,7 +273,12 @@ class Ollama(Double):
             await response.write(self.chunk(model, delta, reason if last else None))
         if not self.finish_in_content:
             await response.write(self.chunk(model, {}, reason))
-        await asyncio.wait_for(self.pause_before_done.wait(), 60)
+        await asyncio.wait_for(self.pause_before_done.wait(), BOUND_S)
+        if self.break_off:
+            if self.break_off == "reset" and request.transport is not None:
+                await asyncio.sleep(0.02)  # what was written is on its way
+                reset(request.transport)
+            return response
         if (asked.get("stream_options") or {}).get("include_usage"):
             usage = {"object": "chat.completion.chunk", "model": model, "choices": []}
             await response.write(_event(usage | {"usage": _usage(len(deltas))}))

@@ -14,8 +14,6 @@ from structlog.testing import capture_logs
 from aistack.backends.ollama import means_unload, native
 from aistack.chunks import Piece, Vram
 from aistack.errors import BackendFault
-from aistack.jobs import Column, Resident, Slot, Snapshot, handle
-from aistack.jobs import events as ev
 from aistack.jobs.effects import CloseStream, Emit, OpenStream, Respond
 from aistack.relaying import chat_request, with_member
 from aistack.run.memory import Card
@@ -251,6 +249,14 @@ async def test_old_and_new_ends_of_a_stream(
     assert (b'"usage"' in reply.body) == usage
 
 
+@pytest.mark.parametrize("how", ["end", "reset"])
+async def test_a_finish_reason_is_as_good_as_done(world: World, ollama: OllamaDouble, how: str) -> None:
+    ollama.break_off = how
+    reply = await world.ask(world.chat(stream=True))
+    assert not reply.cut and world.outcome == "ok"
+    assert b'"finish_reason":"stop"' in reply.body and b"error" not in reply.body
+
+
 async def test_a_late_done_is_not_lost(world: World, ollama: OllamaDouble) -> None:
     """Held for a moment, then what is there goes out, and the formal end follows."""
     ollama.pause_before_done.clear()
@@ -372,6 +378,14 @@ async def test_others_who_use_ollama_are_noticed(world: World, ollama: OllamaDou
     assert list(ollama.runners) == ["on-cpu"], "what holds no memory of the card is left alone"
 
 
+async def test_an_unload_is_verified_and_not_assumed(world: World, ollama: OllamaDouble) -> None:
+    ollama.release(await ollama.acquire(MODEL, float("inf")))
+    ollama.linger = 4
+    await world.ollama.evict()
+    assert not ollama.runners
+    assert len(ollama.called("/api/ps")) == 4 and len(ollama.called(TOUCH)) == 1
+
+
 async def test_a_model_that_will_not_go_does_not_hold_the_job_for_ever(
     world: World, ollama: OllamaDouble
 ) -> None:
@@ -456,18 +470,7 @@ async def test_a50_a51_a52_down_and_hanging_are_no_entry_for_a_bounded_time(
     assert [card.id for card in await world.ollama.models()] == [MODEL]
 
 
-# --- the machine and a wire without an early head -----
-
-
-async def test_a_stream_without_a_head_is_not_opened_early(world: World) -> None:
-    """OpenDue in PREPARING and in RUNNING leaves a relay's job as it is."""
-    snapshot = Snapshot((Slot("cpu", resident=Resident("fake", "fake-small")),))
-    job = world.chat(stream=True)
-    prepared = handle(snapshot, ev.Submitted(job)).snapshot
-    assert prepared.jobs[job.id].column is Column.PREPARING
-    for now in (prepared, handle(prepared, ev.Evicted(job.id)).snapshot):
-        reaction = handle(now, ev.OpenDue(job.id))
-        assert reaction.effects == () and not reaction.snapshot.jobs[job.id].opened
+# --- what a relay may not do -----
 
 
 async def test_a_wire_without_a_head_for_its_first_chunk_does_not_hold_the_slot(world: World) -> None:

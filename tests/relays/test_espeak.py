@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from aistack.backends.espeak import Espeak, Library, blocks
-from aistack.chunks import Head, Listen, ModelSpec, Piece, Speak, Tail, Vram, from_frame, to_frame
-from aistack.errors import BackendFault, ErrorKind
+from aistack.chunks import ModelSpec, Piece, Speak, Tail, Vram, from_frame, to_frame
+from aistack.errors import BackendFault, ErrorKind, internal
 from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route, Slot, Snapshot
 from aistack.jobs import events as ev
@@ -26,7 +26,7 @@ from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from aistack.speaking import FORMATS, VOICES, embedded_answers, speak_request
-from aistack.wire.relay import Relayed, RelayWire
+from aistack.wire.speech import SpeechWire
 from tests.relays.conftest import BOUND_S, Reply, read
 
 TEXT = "Three one four one five nine. This is a sentence, spoken by a machine."
@@ -41,18 +41,15 @@ def engine() -> Espeak:
     return engine
 
 
-def said(engine: Espeak, request: Speak) -> tuple[Head, bytes]:
+def said(engine: Espeak, request: Speak) -> bytes:
     run = engine.run(request, threading.Event())
-    head: Any = None
     data = b""
     while True:
         try:
             item = next(run)
         except StopIteration as stop:
-            return head, data + stop.value.data
-        if isinstance(item, Head):
-            head = item
-        elif isinstance(item, Piece):
+            return data + bytes(stop.value.data)
+        if isinstance(item, Piece):
             data += item.data
 
 
@@ -87,9 +84,8 @@ SAME = 0.2
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_all_six_formats_are_what_they_say(engine: Espeak, kind: str) -> None:
-    head, data = said(engine, Speak(TEXT, "alloy", format=kind))
-    assert head == Head(200, (("Content-Type", FORMATS[kind]),))
-    whole = seconds("pcm", said(engine, Speak(TEXT, "alloy", format="pcm"))[1])
+    data = said(engine, Speak(TEXT, "alloy", format=kind))
+    whole = seconds("pcm", said(engine, Speak(TEXT, "alloy", format="pcm")))
     assert 3 < whole < 8
     assert seconds(kind, data) == pytest.approx(whole, abs=0.2)
     magic = {"wav": b"RIFF", "flac": b"fLaC", "opus": b"OggS"}
@@ -98,25 +94,25 @@ def test_all_six_formats_are_what_they_say(engine: Espeak, kind: str) -> None:
 
 @pytest.mark.parametrize("speed", [0.25, 0.5, 1.5, 4.0])
 def test_speed_is_what_was_asked(engine: Espeak, speed: float) -> None:
-    plain = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", format="pcm"))[1])
-    paced = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", speed, "pcm"))[1])
+    plain = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", format="pcm")))
+    paced = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", speed, "pcm")))
     assert plain / paced == pytest.approx(speed, rel=0.15)
 
 
 def test_every_openai_voice_is_there_and_no_two_are_alike(engine: Espeak) -> None:
-    sounds = {voice: said(engine, Speak(TEXT, voice, format="pcm"))[1] for voice in VOICES}
+    sounds = {voice: said(engine, Speak(TEXT, voice, format="pcm")) for voice in VOICES}
     assert len(VOICES) == 13
     for one, other in combinations(VOICES, 2):
         assert apart(sounds[one], sounds[other]) > SAME, (one, other)
     for voice in ("ALLOY", "alloy"):
-        again = said(engine, Speak(TEXT, voice, format="pcm"))[1]
+        again = said(engine, Speak(TEXT, voice, format="pcm"))
         assert apart(again, sounds["alloy"]) < SAME
 
 
 def test_languages_and_the_librarys_own_voices(engine: Espeak) -> None:
-    english = said(engine, Speak(TEXT, "alloy", format="pcm"))[1]
-    german = said(engine, Speak(TEXT, "alloy", format="pcm", language="de"))[1]
-    own = said(engine, Speak(TEXT, "de+f2", format="pcm"))[1]
+    english = said(engine, Speak(TEXT, "alloy", format="pcm"))
+    german = said(engine, Speak(TEXT, "alloy", format="pcm", language="de"))
+    own = said(engine, Speak(TEXT, "de+f2", format="pcm"))
     assert apart(german, own) < SAME < apart(english, german)
 
 
@@ -145,7 +141,7 @@ def test_a_cancel_stops_within_a_block_and_the_next_run_works(engine: Espeak) ->
     after = sum(isinstance(item, Piece) for item in run)
     assert after <= 1
     assert not [thread for thread in threading.enumerate() if thread.name == "espeak"]
-    assert said(engine, Speak(TEXT, "alloy", format="pcm"))[1]
+    assert said(engine, Speak(TEXT, "alloy", format="pcm"))
 
 
 def test_a_run_that_is_closed_leaves_no_thread(engine: Espeak) -> None:
@@ -209,6 +205,18 @@ def test_who_answers() -> None:
         assert not embedded_answers(model, False)
 
 
+# --- the wire -----
+
+
+def test_the_wire_is_known_from_the_start_and_cuts_on_a_failure() -> None:
+    wire = SpeechWire("opus")
+    assert wire.streams and wire.head(None) == wire.head(Piece(b"x"))
+    head = wire.head(None)
+    assert (head.status, head.content_type, head.sse, head.length) == (200, "audio/ogg", False, None)
+    assert (wire.frame(Piece(b"x")), wire.tail(Tail(b"y")), wire.tail(Tail())) == (b"x", b"y", None)
+    assert wire.fault(internal()) == (None, False)
+
+
 # --- frames -----
 
 
@@ -243,9 +251,9 @@ class Speaker:
         if transition.target.value == "done":
             self.done.append(transition.job.outcome.ended.value)
 
-    def job(self, request: Speak | Listen) -> Job:
+    def job(self, request: Speak) -> Job:
         route = Route("espeak", "espeak-ng", Vram.OWN)
-        return Job(job_id(), "r", Op.SPEAK, route, request, RelayWire(Relayed.SPEECH))
+        return Job(job_id(), "r", Op.SPEAK, route, request, SpeechWire(request.format))
 
     async def ask(self, request: Speak) -> Reply:
         outlet = self.scheduler.submit(self.job(request))
@@ -266,7 +274,7 @@ async def test_speech_without_a_container(speaker: Speaker, engine: Espeak) -> N
         reply = await speaker.ask(Speak(TEXT, "nova", 1.0, kind))
         assert (reply.status, reply.cut) == (200, False)
         assert reply.headers["content-type"] == FORMATS[kind]
-        here = said(engine, Speak(TEXT, "nova", 1.0, kind))[1]
+        here = said(engine, Speak(TEXT, "nova", 1.0, kind))
         assert seconds(kind, reply.body) == pytest.approx(seconds(kind, here), abs=0.05)
         if kind == "pcm":
             assert apart(reply.body, here) < SAME

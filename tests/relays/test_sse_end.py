@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,7 +93,6 @@ HEAD = Head(
 
 def test_a28_a162_end_to_end_headers_only() -> None:
     head = RelayWire(Relayed.SPEECH).head(HEAD)
-    assert head is not None
     assert (head.status, head.content_type, head.length, head.sse) == (206, "audio/wav", 12, False)
     assert head.headers == (
         ("X-VLLM-OMNI-OUTPUT-TOKENS", "42"),
@@ -102,9 +102,10 @@ def test_a28_a162_end_to_end_headers_only() -> None:
     )
 
 
-def test_no_head_before_the_upstreams() -> None:
-    assert RelayWire(Relayed.CHAT_STREAM).head(None) is None
-    assert RelayWire(Relayed.CHAT_STREAM).head(Piece(b"x")) is None
+@pytest.mark.parametrize("chunk", [None, Piece(b"x")])
+def test_no_head_before_the_upstreams(chunk: Piece | None) -> None:
+    with pytest.raises(TypeError):
+        RelayWire(Relayed.CHAT_STREAM).head(chunk)
 
 
 def test_bytes_pass_and_failures_are_told_in_their_own_way() -> None:
