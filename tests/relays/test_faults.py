@@ -35,7 +35,12 @@ BEFORE: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "502": ({"do": "status", "status": 502}, 500, "unknown", "upstream_error"),
     "503": ({"do": "status", "status": 503}, 503, "network", "upstream_busy"),
     "504": ({"do": "status", "status": 504}, 500, "unknown", "upstream_error"),
-    "307": ({"do": "status", "status": 307}, 500, "unknown", "upstream_error"),
+    "307": (
+        {"do": "status", "status": 307, "headers": {"Location": "/elsewhere"}},
+        500,
+        "unknown",
+        "upstream_error",
+    ),
     "read stall before headers": ({"do": "hang"}, 503, "network", "upstream_timeout"),
 }
 

@@ -45,6 +45,11 @@ def test_the_bytes_are_the_same_however_they_are_cut(cuts: list[int], whole: boo
     assert not out or out.endswith((b"\n\n", b"\r\n\r\n")), "only whole events go out"
 
 
+def test_only_the_end_is_held() -> None:
+    out, held, _ = fed(STREAM, [])
+    assert held == event("", "stop").encode() and out + held == STREAM
+
+
 @given(st.lists(st.integers(0, 2000), max_size=12))
 def test_a_stream_that_breaks_off_is_not_taken_for_finished(cuts: list[int]) -> None:
     data = (event("Hällo") + event(TRAP)).encode() + b'data: {"choices": [{"delta": {"con'
