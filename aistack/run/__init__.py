@@ -1,0 +1,1 @@
+"""Who does the work: the scheduler, the runner and its lanes, and the inventory."""
