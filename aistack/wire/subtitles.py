@@ -7,18 +7,21 @@ https://www.w3.org/TR/webvtt1/ ; SubRip has no standard beyond its readers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from aistack.chunks import Segment
 from aistack.converters import finite
 
-_CONTROLS = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+_ARROW = re.compile("-{2,}>")
+"""What readers take for the line of times."""
 
 
 def srt(segments: Sequence[Segment]) -> str:
     """SubRip: numbered from 1, times as HH:MM:SS,mmm. No segments: an empty file."""
     return "".join(
-        f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{text.replace('-->', '->')}\n\n"
+        f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
         for number, (start, end, text) in enumerate(_cues(segments), 1)
     )
 
