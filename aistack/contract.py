@@ -87,7 +87,7 @@ class ModelsList:
 
 
 @frozen
-class Upload:
+class FilePart:
     """A file part, as it lies in the spool folder (a consumer sends its bytes).
 
     `path` is on this machine and never shown; `name` is what the client called it; `size` is bytes.
@@ -104,7 +104,7 @@ class TranscriptionForm:
     ignored; an empty value counts as absent. Lists may be repeated (`name` or `name[]`), joined by
     commas, or a JSON list."""
 
-    file: Upload = field(
+    file: FilePart = field(
         metadata={"says": "The audio: anything FFmpeg reads. Name and type of the part do not matter."}
     )
     model: str = field(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,7 +17,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from aistack.contract import Upload
+from aistack.contract import FilePart
 from aistack.errors import BackendFault, Code, Fault, malformed
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -180,18 +180,15 @@ def _wrong(exc: BaseException) -> Fault:
 # --- in: forms ---------------------------------------------------------------------------------------
 
 
-def form(cls: type[T], fields: Iterable[tuple[str, str | Upload]]) -> T:
-    """The fields of a form, in the order they came, as `cls`.
+def form(cls: type[T], fields: Mapping[str, Sequence[str | FilePart]]) -> T:
+    """The fields of a form, each with its values in the order they came, as `cls`.
 
     Text is parsed by the type of each field; `""` is absent; unknown fields are ignored; of a
     scalar sent twice the last counts. Raises BackendFault: 400 `missing_field` or `invalid_field`
     with the field's name as `param`.
     """
     attrs.resolve_types(cls)
-    sent: dict[str, list[str | Upload]] = {}
-    for name, value in fields:
-        if value != "":
-            sent.setdefault(name, []).append(value)
+    sent = {name: [value for value in values if value != ""] for name, values in fields.items()}
     known = attrs.fields_dict(cls)
     values: dict[str, Any] = {}
     for name in sorted(known, key=lambda each: "ignored_with" in known[each].metadata):
@@ -206,7 +203,7 @@ def form(cls: type[T], fields: Iterable[tuple[str, str | Upload]]) -> T:
     return cls(**values)
 
 
-def _read(attribute: Any, sent: Mapping[str, list[str | Upload]]) -> Any:
+def _read(attribute: Any, sent: Mapping[str, Sequence[str | FilePart]]) -> Any:
     """The value of one field; none if it is absent."""
     name: str = attribute.name
     kind = _without_none(attribute.type)
@@ -221,10 +218,10 @@ def _read(attribute: Any, sent: Mapping[str, list[str | Upload]]) -> Any:
     raw = sent.get(name)
     if not raw:
         return None
-    if kind is Upload:
+    if kind is FilePart:
         if len(raw) > 1:
             raise _invalid(name, f"The field '{name}' must be sent once.")
-        if not isinstance(raw[0], Upload):
+        if not isinstance(raw[0], FilePart):
             raise _invalid(name, f"The field '{name}' must be sent as a file.")
         return raw[0]
     value = _scalar(name, kind, _text(name, raw[-1]))
@@ -241,8 +238,8 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
-def _text(name: str, raw: str | Upload) -> str:
-    if isinstance(raw, Upload):
+def _text(name: str, raw: str | FilePart) -> str:
+    if isinstance(raw, FilePart):
         raise _invalid(name, f"The field '{name}' must be sent as text, not as a file.")
     return raw
 

@@ -1,1 +1,1 @@
-"""Who does the work: the scheduler, the runner and its lanes, and the inventory."""
+"""Who does the work: the scheduler (the central task), the runner, and the two lanes."""
