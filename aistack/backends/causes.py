@@ -23,6 +23,9 @@ MEMORY_WORDS = (
 
 CUDA_WORDS = ("cuda", "cublas", "cudnn", "libcu", "no kernel image", "nvrtc")
 
+UNUSABLE_WORDS = ("is not found or cannot be loaded", "driver version is insufficient")
+"""Of these, what says that CUDA never worked here; the rest may come from a card that broke down."""
+
 DAMAGED_WORDS = (
     "unable to open file",
     "invalid payload",
@@ -85,7 +88,7 @@ def kind_of_library(exc: BaseException) -> ErrorKind | None:
         return ErrorKind.NETWORK
     if "FFmpegError" in names:
         return None if isinstance(exc, OSError) else ErrorKind.MALFORMED
-    if isinstance(exc, RuntimeError) and _says(exc, DAMAGED_WORDS + CUDA_WORDS):
+    if isinstance(exc, RuntimeError) and _says(exc, DAMAGED_WORDS + UNUSABLE_WORDS):
         return ErrorKind.NETWORK
     return None
 

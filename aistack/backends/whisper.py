@@ -136,6 +136,8 @@ class Whisper:
             compute_type=options.get("compute_type") or compute_type_of(kind, index),
             cpu_threads=threads_of(int(options.get("threads") or 0)),
         )
+        if kind == "cuda":
+            rehearse(self._model)
         self._pipeline = BatchedInferencePipeline(self._model)
         self._batched = bool(options.get("batched", False))
         self._batch_size = max(1, int(options.get("batch_size") or 8))
@@ -246,6 +248,15 @@ def threads_of(configured: int) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, 4)
+
+
+def rehearse(model: WhisperModel) -> None:
+    """Encode one silent window: CUDA's libraries are opened, and their memory taken, only when first
+    used; what is missing should show while loading, not in somebody's request."""
+    import numpy as np
+
+    extractor = model.feature_extractor
+    model.encode(np.zeros((model.model.n_mels, extractor.nb_max_frames), np.float32))
 
 
 def known(language: str | None, supported: Iterable[str]) -> str | None:

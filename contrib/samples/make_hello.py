@@ -1,7 +1,7 @@
 """Make hello.wav: three sentences spoken by flite's voice slt, with pauses of half a second.
 
-    apt-get install flite
-    python contrib/samples/make_hello.py contrib/samples/hello.wav
+apt-get install flite
+python contrib/samples/make_hello.py contrib/samples/hello.wav
 """
 
 from __future__ import annotations
