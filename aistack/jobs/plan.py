@@ -47,10 +47,11 @@ def stale(draft: Draft, slot: Slot) -> bool:
 def unreached(draft: Draft, swap: Job) -> list[Slot]:
     """The slots a SWAP has still to change, in order.
 
-    Those with old weights; if there are none, one slot of its choice, unless it has changed one.
+    Those with old weights (one that was changed may hold them again: someone asked for them by
+    name); if there are none, one slot of its choice, unless it has changed one.
     """
     wanted = swap.route.resident
-    fitting = [slot for slot in draft.slots if fits(swap, slot) and slot.device not in swap.reached]
+    fitting = [slot for slot in draft.slots if fits(swap, slot)]
     if wanted != draft.selected:
         old = [slot for slot in fitting if stale(draft, slot)]
         if old:

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from aistack import errors
-from aistack.chunks import Accepted
+from aistack.chunks import Accepted, Vram
 from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import events as ev
 from aistack.jobs import plan
@@ -108,6 +108,9 @@ def complete(d: Draft, job: Job, source: Column | None) -> None:
         d.set(selected=job.route.resident, selected_ok=True)
         d.end(job, source, Outcome(Ended.OK))
         return
+    if d.mode is Mode.DRAINING:
+        d.end(job, source, Outcome(Ended.REVOKED, errors.shutting_down()))
+        return
     job = d.move(job, source, turn=job.turn + 1)
     d.set(line=(job.id, *d.line))
     d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), d.base.limits.swap_drain))
@@ -120,6 +123,9 @@ def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
     if job.granted is None:
         job = evolve(job, granted=d.at)
     d.write(job)
+    if job.streams and job.route.vram is Vram.OWN:
+        # A relayed answer's status and headers are its upstream's: they cannot go out before it.
+        d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
     advance(d, job, source)
 
 
@@ -142,7 +148,8 @@ def note_failed_load(d: Draft, job: Job, fault: Fault) -> None:
     cooling = d.cooling
     failures = cooling[wanted].failures + 1 if wanted in cooling else 1
     limits = d.base.limits
-    pause = min(limits.cooldown_first * 2 ** (failures - 2), limits.cooldown_max)
+    doublings = min(failures - 2, 32)  # a model may fail for weeks: the power must stay a float
+    pause = min(limits.cooldown_first * 2**doublings, limits.cooldown_max)
     cooling[wanted] = Broken(failures, d.at + pause if failures > 1 else d.at)
     d.set(cooling=cooling)
 
@@ -217,10 +224,10 @@ def submitted(d: Draft, job: Job) -> None:
         if settled:
             d.end(job, None, Outcome(Ended.OK))
             return
+    if not job.detached:
+        job = evolve(job, streams=job.wire.streams)
     slot = plan.choose(d, job)
     if slot is not None:
-        if job.wire.streams and not job.detached:
-            d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
         grant(d, job, None, slot.device)
         return
     stand_in_line(d, job)
@@ -322,7 +329,7 @@ def progressed(d: Draft, job: Job, e: ev.Progressed) -> None:
 
 def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
     """Keep the chunk for the whole answer, or open the stream with it."""
-    if not job.wire.streams:
+    if not job.streams:
         d.change(job, parts=(*job.parts, e.chunk))
         return
     head = job.wire.head(e.chunk)
@@ -342,7 +349,7 @@ def produced_next(d: Draft, job: Job, e: ev.Produced) -> None:
 
 def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
     """Send the whole answer, or the whole of a stream that had nothing to show before."""
-    if job.wire.streams:
+    if job.streams:
         head, tail = job.wire.head(None), job.wire.tail(e.result)
         d.say(OpenStream(job.id, head))
         if tail is not None:
