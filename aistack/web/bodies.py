@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aistack.config import MiB, Server
@@ -27,6 +27,8 @@ BROKEN = (
     HttpProcessingError,  # bad chunked framing, bad content encoding, overlong lines
     web.RequestPayloadError,
     asyncio.IncompleteReadError,
+    BadContentDispositionHeader,  # warnings, where those are errors; else the part is nameless
+    BadContentDispositionParam,
 )
 """What reading a bad body raises. Used around single reads only."""
 

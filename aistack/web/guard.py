@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Collection, Sequence
-from urllib.parse import urlsplit
 
 from aistack.errors import Code, ErrorKind, Fault
 
@@ -57,11 +56,11 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
     """
     if origin is None or listed(origin, allowed):
         return True
-    parts = urlsplit(origin.strip().lower())
-    if parts.scheme not in _DEFAULT_PORTS or not parts.netloc or host is None:
+    scheme, _, netloc = origin.strip().lower().partition("://")
+    if scheme not in _DEFAULT_PORTS or not netloc or host is None:
         return False
-    default = _DEFAULT_PORTS[parts.scheme]
-    theirs, their_port = split_host(parts.netloc)
+    default = _DEFAULT_PORTS[scheme]
+    theirs, their_port = split_host(netloc)
     ours, our_port = split_host(host)
     return theirs == ours and (their_port or default) == (our_port or default)
 

@@ -36,10 +36,14 @@ _PLAIN_ENCODINGS = frozenset({"", "binary", "8bit", "7bit"})
 
 
 @define
-class Upload:
-    """What came in: texts by field name in order of arrival, and the audio."""
+class Received:
+    """What came in: the texts as (name, text) in order of arrival, and the audio.
 
-    fields: dict[str, list[str]] = field(factory=dict)
+    `file_name` is what the client called the file, empty if it did not say.
+    """
+
+    fields: list[tuple[str, str]] = field(factory=list)
+    file_name: str = ""
     _spool: Spool | None = None
     _kept: bool = False
 
@@ -55,7 +59,7 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[Upload]:
+async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[Received]:
     """The upload; its file is removed at the end of the context unless it was handed over.
 
     Raises BackendFault: 400 for a body that is no form or has no proper `file`, 413 beyond a limit.
@@ -68,7 +72,7 @@ async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[U
         raise BackendFault(
             malformed("Send the audio as multipart/form-data, in a part named file.", Code.INVALID_BODY)
         )
-    upload = Upload()
+    upload = Received()
     try:
         await begin_body(request)
         await _Form(request, server, upload).read()
@@ -87,9 +91,9 @@ def _bad(message: str, param: str | None = None) -> BackendFault:
 
 
 class _Form:
-    """One form being read into an Upload."""
+    """One form being read into a Received."""
 
-    def __init__(self, request: web.Request, server: Server, upload: Upload) -> None:
+    def __init__(self, request: web.Request, server: Server, upload: Received) -> None:
         self.request = request
         self.server = server
         self.upload = upload
@@ -130,6 +134,7 @@ class _Form:
         encoding = part.headers.get("Content-Transfer-Encoding", "").strip().lower()
         if encoding not in _PLAIN_ENCODINGS and encoding != "base64":
             raise _bad("The transfer encoding of the part named file is not supported.", "file")
+        self.upload.file_name = part.filename or ""
         spool = self.upload._spool = Spool(self.server.spool_dir)
         limit = self.server.max_upload_bytes
         held: list[bytes] = []
@@ -160,7 +165,7 @@ class _Form:
             if len(body) > TEXT_MAX or self.text_bytes > TEXTS_MAX:
                 raise BackendFault(too_large("The text fields of the form are too long.", name[:64]))
         text = await self._pull(_text_of(part, bytes(body)))
-        self.upload.fields.setdefault(name, []).append(text)
+        self.upload.fields.append((name, text))
 
     async def _skip(self, part: BodyPartReader) -> None:
         """A file under another name, or a part without a name: read past, within the overhead."""

@@ -23,7 +23,7 @@ from aistack.jobs.table import busy_fault
 from aistack.wire.base import Wire
 
 LARGE = 8 * MiB
-_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 
 
 @frozen
