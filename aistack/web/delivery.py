@@ -101,7 +101,7 @@ class _Writing:
         return response
 
     def _stream(self, head: StreamHead) -> web.StreamResponse:
-        headers = [*head.headers, *self.extra]
+        headers = (*head.headers, *self.extra)
         if not head.sse:
             response = web.StreamResponse(status=head.status)
             response.headers.extend(headers)
@@ -115,7 +115,8 @@ class _Writing:
             send_timeout=self.timeout_s,
             ping_interval=self.heartbeat_s,
         )
-        events.headers.extend(headers)
+        for name, value in headers:
+            events.headers[name] = value  # it has set some of them itself
         if self.request.version < HttpVersion11:
             # It says keep-alive always; an HTTP/1.0 stream ends with its connection.
             del events.headers["Connection"]
