@@ -1,0 +1,34 @@
+"""GET /health: answered from memory, whatever state the backends are in."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from aistack import __version__
+from aistack.jobs.model import Snapshot
+from aistack.jobs.states import Op, Step
+from aistack.web.answers import json_answer
+from aistack.web.keys import SCHEDULER
+
+
+def ready(snapshot: Snapshot) -> bool:
+    """Whether `/generate` would be served: a tag is selected and its last load did not fail.
+
+    It stays true while the weights are out for another job, and is false between a swap's evict
+    and its load, when neither the old nor the new weights could answer.
+    """
+    loading = any(job.op is Op.SWAP and job.step is Step.LOAD for job in snapshot.jobs.values())
+    return snapshot.selected is not None and snapshot.selected_ok and not loading
+
+
+async def health(request: web.Request) -> web.StreamResponse:
+    """`status`, `version`, `ready`, `current_model`."""
+    snapshot = request.app[SCHEDULER].snapshot
+    return json_answer(
+        {
+            "status": "ok",
+            "version": __version__,
+            "ready": ready(snapshot),
+            "current_model": snapshot.selected.model if snapshot.selected is not None else None,
+        }
+    )
