@@ -36,8 +36,6 @@ DAMAGED_WORDS = (
     "failed to initialize pocketsphinx",
     "vocabulary",
     "variable ",
-    "expected value at line",
-    "data did not match any variant",
     "unsupported model spec",
 )
 
@@ -134,7 +132,7 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
             "The model could not be loaded: CUDA does not work on this server (no such card, or the "
             "driver or a CUDA library is missing or too old)."
         )
-    if _says(exc, DAMAGED_WORDS):
+    if _says(exc, DAMAGED_WORDS) or type(exc) is Exception:  # tokenizers raises nothing finer
         return "The model could not be loaded: its files are damaged or incomplete."
     return "The model could not be loaded. The log has the cause under this request's id."
 

@@ -157,6 +157,7 @@ def encode(path: Path, samples: np.ndarray, kind: str = "", video: bool = False)
     container, codec, rate = FORMATS[kind or path.suffix[1:]]
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 64_000
         if video:
             picture = out.add_stream("mpeg4", rate=5)
             picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"

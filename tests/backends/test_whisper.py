@@ -279,10 +279,10 @@ def test_a107_pieces_make_one_timeline(whisper: Whisper, monkeypatch: pytest.Mon
     assert heard.progress[-1].done == pytest.approx(heard.result.duration)
     seeks = [segment.seek for segment in heard.segments]
     assert seeks == sorted(seeks) and seeks[-1] > 2500
-    late = [segment for segment in SPOKEN[LONG.name]["segments"] if segment["start"] > 40]
-    found = [segment.start for segment in heard.segments if segment.start > 39]
-    near = [min(abs(segment["start"] - start) for start in found) < 0.5 for segment in late]
-    assert sum(near) >= 0.8 * len(near)
+    ends = [segment["end"] for segment in SPOKEN[LONG.name]["segments"] if segment["start"] > 40]
+    found = [segment.end for segment in heard.segments]
+    near = [min(abs(end - other) for other in found) < 0.3 for end in ends]
+    assert sum(near) >= 0.8 * len(near), "times behind a cut are times of the whole file"
 
 
 def test_the_language_is_that_of_the_first_speech(
