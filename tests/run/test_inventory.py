@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from attrs import evolve
 
 from aistack.backends.base import ModelCard
-from aistack.config import Config, Engines, EngineSection, Models
+from aistack.config import Config, Engines, Models
 from aistack.contract import ModelEntry, ModelsList
 from aistack.converters import from_json, to_json
 from aistack.errors import BackendFault, Code
@@ -251,7 +251,7 @@ async def test_a_library_that_is_missing(build: Build) -> None:
 
 
 async def test_an_engine_with_its_own_interpreter_counts_as_installed(build: Build) -> None:
-    config = Config(whisper=EngineSection(python="elsewhere/bin/python"))
+    config = Config(whisper=evolve(Config().whisper, python="elsewhere/bin/python"))
     assert (await build("whisper", lacking=WHISPER, config=config).facts()).engines["whisper"].installed
 
 
@@ -436,7 +436,7 @@ def test_whisper_is_told_a_size_or_a_directory(model: str, source: str) -> None:
 def test_options_come_from_the_configuration(build: Build) -> None:
     config = Config(
         engines=Engines(threads=3),
-        whisper=EngineSection(compute_type="int8", batched=True, batch_size=4),
+        whisper=evolve(Config().whisper, compute_type="int8", batched=True, batch_size=4),
     )
     stock = build("whisper", "sphinx", config=config)
     assert stock.spec(Resident("whisper", SMALL), "cpu").options == {
