@@ -100,12 +100,13 @@ def _is_tuple(kind: Any) -> bool:
 
 
 def _items(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    item = get_args(kind)[0]
+    as_list: Any = list[get_args(kind)[0]]  # type: ignore[misc]
+    each = converter.get_structure_hook(as_list)
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, list):
             raise TypeError("expected a list")
-        return tuple(converter.structure(each, item) for each in value)
+        return tuple(each(value, as_list))
 
     return hook
 

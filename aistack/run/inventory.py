@@ -132,7 +132,8 @@ class Inventory:
         on_disk: set[str] = set()
         for name, (engine, module) in self._engines.items():
             cards = engine.cards()
-            installed = bool(self._section(name).python) or all(map(_importable, engine.requires))
+            elsewhere = bool(interpreter(self._config, name))
+            installed = elsewhere or all(map(_importable, engine.requires))
             engines[name] = EngineFacts(installed, engine.provider, engine.install, cards)
             if installed:
                 on_disk |= self._weights(module, cards)
@@ -162,9 +163,6 @@ class Inventory:
         if sizes is not None:
             return {WHISPER_PREFIX + size for size in sizes if on_disk(size, self._environ)}
         return {card.id for card in cards if on_disk(card.id, self._environ)}
-
-    def _section(self, name: str) -> EngineSection:
-        return _section(self._config, name)
 
 
 @frozen
@@ -273,7 +271,6 @@ def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
 
     Options: `threads` where set; for Whisper also `compute_type` where set, `batched`, `batch_size`.
     """
-    section = _section(config, resident.backend)
     options: dict[str, Any] = {}
     if config.engines.threads:
         options["threads"] = config.engines.threads
@@ -281,15 +278,17 @@ def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
     if resident.backend == "whisper":
         size = resident.model.removeprefix(WHISPER_PREFIX)
         source = config.models.local.get(resident.model, size)
-        options |= {"batched": section.batched, "batch_size": section.batch_size}
-        if section.compute_type:
-            options["compute_type"] = section.compute_type
+        whisper = config.whisper
+        options |= {"batched": whisper.batched, "batch_size": whisper.batch_size}
+        if whisper.compute_type:
+            options["compute_type"] = whisper.compute_type
     return ModelSpec(resident.model, source, device, options)
 
 
-def _section(config: Config, engine: str) -> EngineSection:
+def interpreter(config: Config, engine: str) -> str:
+    """The configured interpreter of an engine; empty: our own."""
     section = getattr(config, engine, None)
-    return section if isinstance(section, EngineSection) else EngineSection()
+    return section.python if isinstance(section, EngineSection) else ""
 
 
 # --- looking -----------------------------------------------------------------------------------------
@@ -336,5 +335,5 @@ async def hub_answers(environ: Mapping[str, str]) -> bool:
         ):
             return answer.status < 500 and answer.status not in (401, 403, 407)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        log.info("hub.unreachable", url=url, error=type(exc).__name__)
+        log.info("hub.unreachable", error=type(exc).__name__)
         return False
