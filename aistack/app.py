@@ -7,6 +7,7 @@ notices a disconnect.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -23,6 +24,8 @@ from aistack.web.protocol import Runner
 KEEPALIVE_S = 75.0
 SHUTDOWN_S = 3.0
 """After the drain, when every job is over: how long the last bytes of answers may take."""
+BROKEN: web.AppKey[asyncio.Event] = web.AppKey("broken")
+"""Set when the service cannot go on: whoever serves must stop, and exit with an error."""
 Part = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -38,6 +41,7 @@ def build_app(
     app[CONFIG] = config
     app[SCHEDULER] = scheduler
     app[INVENTORY] = inventory
+    app[BROKEN] = asyncio.Event()
     app[OWN_NAMES] = own_names(config)
     app.on_response_prepare.append(request_id.stamp)
     app.on_response_prepare.append(remember)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from aistack import __version__
+from aistack.contract import HealthResponse
+from aistack.converters import to_plain
 from aistack.jobs.model import Snapshot
 from aistack.jobs.states import Op, Step
 from aistack.web.answers import json_answer
@@ -24,11 +26,10 @@ def ready(snapshot: Snapshot) -> bool:
 async def health(request: web.Request) -> web.StreamResponse:
     """`status`, `version`, `ready`, `current_model`."""
     snapshot = request.app[SCHEDULER].snapshot
-    return json_answer(
-        {
-            "status": "ok",
-            "version": __version__,
-            "ready": ready(snapshot),
-            "current_model": snapshot.selected.model if snapshot.selected is not None else None,
-        }
+    selected = snapshot.selected
+    told = HealthResponse(
+        version=__version__,
+        ready=ready(snapshot),
+        current_model=selected.model if selected is not None else None,
     )
+    return json_answer(to_plain(told))

@@ -37,12 +37,12 @@ _PLAIN_ENCODINGS = frozenset({"", "binary", "8bit", "7bit"})
 
 @define
 class Received:
-    """What came in: the texts as (name, text) in order of arrival, and the audio.
+    """What came in: texts by field name, each in order of arrival, and the audio.
 
     `file_name` is what the client called the file, empty if it did not say.
     """
 
-    fields: list[tuple[str, str]] = field(factory=list)
+    fields: dict[str, list[str]] = field(factory=dict)
     file_name: str = ""
     _spool: Spool | None = None
     _kept: bool = False
@@ -165,7 +165,7 @@ class _Form:
             if len(body) > TEXT_MAX or self.text_bytes > TEXTS_MAX:
                 raise BackendFault(too_large("The text fields of the form are too long.", name[:64]))
         text = await self._pull(_text_of(part, bytes(body)))
-        self.upload.fields.append((name, text))
+        self.upload.fields.setdefault(name, []).append(text)
 
     async def _skip(self, part: BodyPartReader) -> None:
         """A file under another name, or a part without a name: read past, within the overhead."""

@@ -6,15 +6,17 @@ be tested with a scheduler of twenty lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from aiohttp import web
 
 from aistack.config import Config
+from aistack.contract import ModelEntry, ModelsList
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Snapshot
+from aistack.routing import Chosen
 
 Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
 """What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
@@ -56,16 +58,16 @@ class Scheduler(Protocol):
 class Inventory(Protocol):
     """Who would serve right now."""
 
-    async def facts(self) -> Any:
-        """What routing has to know about this machine."""
+    async def route(self, name: str | None, language: str | None, translate: bool) -> Chosen:
+        """Who serves this transcription. Raises BackendFault."""
         ...
 
-    async def models(self, residents: frozenset[Resident]) -> list[Mapping[str, Any]]:
-        """The entries of `/v1/models`, JSON-ready."""
+    async def models(self, residents: Collection[Resident] = ()) -> ModelsList:
+        """All entries; `residents` are in memory now."""
         ...
 
-    async def entry(self, id: str) -> Mapping[str, Any] | None:
-        """One of them; none if there is no such model."""
+    async def entry(self, model: str, residents: Collection[Resident] = ()) -> ModelEntry:
+        """One of them. Raises BackendFault: 404 `model_not_found`."""
         ...
 
 

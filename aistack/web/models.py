@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.converters import to_plain
 from aistack.jobs.model import Resident, Snapshot
 from aistack.web.answers import json_answer
 from aistack.web.keys import INVENTORY, SCHEDULER
@@ -17,22 +17,11 @@ def residents(snapshot: Snapshot) -> frozenset[Resident]:
 
 async def models(request: web.Request) -> web.StreamResponse:
     """The list."""
-    entries = await request.app[INVENTORY].models(residents(request.app[SCHEDULER].snapshot))
-    return json_answer({"object": "list", "data": list(entries)})
+    here = residents(request.app[SCHEDULER].snapshot)
+    return json_answer(to_plain(await request.app[INVENTORY].models(here)))
 
 
 async def model(request: web.Request) -> web.StreamResponse:
     """One entry. The id may contain slashes, escaped or not."""
-    wanted = request.match_info["id"]
-    entry = await request.app[INVENTORY].entry(wanted)
-    if entry is None:
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.MODEL_NOT_FOUND,
-                f"There is no model {wanted[:200]!r}. GET /v1/models lists what there is.",
-                param="model",
-                status_override=404,
-            )
-        )
-    return json_answer(entry)
+    here = residents(request.app[SCHEDULER].snapshot)
+    return json_answer(to_plain(await request.app[INVENTORY].entry(request.match_info["id"], here)))

@@ -8,8 +8,18 @@ from typing import Any
 from aiohttp import web
 from attrs import frozen
 
-from aistack.web import health, models
+from aistack.contract import (
+    HealthResponse,
+    ModelEntry,
+    ModelsList,
+    StreamEvent,
+    TranscriptionForm,
+    TranscriptionJson,
+    TranscriptionVerbose,
+)
+from aistack.web import audio, health, models
 from aistack.web.patience import hold_continue
+from aistack.wire.transcript import PLAIN, VTT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,10 +42,47 @@ class Operation:
     guard: str = "api"
 
 
+_HEARD = (
+    TranscriptionJson,
+    TranscriptionVerbose,
+    PLAIN,
+    VTT,
+    StreamEvent,
+)
+
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("GET", "/health", health.health, "Liveness", ("service",), guard=""),
-    Operation("GET", "/v1/models", models.models, "Models that would serve now", ("models",)),
-    Operation("GET", "/v1/models/{id:.+}", models.model, "One of them", ("models",)),
+    Operation(
+        "GET", "/health", health.health, "Liveness", ("service",), gives=(HealthResponse,), guard=""
+    ),
+    Operation(
+        "GET",
+        "/v1/models",
+        models.models,
+        "Models that would serve now",
+        ("models",),
+        gives=(ModelsList,),
+    ),
+    Operation(
+        "GET", "/v1/models/{id:.+}", models.model, "One of them", ("models",), gives=(ModelEntry,)
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/transcriptions",
+        audio.transcriptions,
+        "Speech to text",
+        ("audio",),
+        takes=TranscriptionForm,
+        gives=_HEARD,
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/translations",
+        audio.translations,
+        "Speech to English text",
+        ("audio",),
+        takes=TranscriptionForm,
+        gives=_HEARD,
+    ),
 )
 
 

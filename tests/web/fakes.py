@@ -6,19 +6,23 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from attrs import evolve
 
 from aistack.app import build_app, listen, make_runner
 from aistack.chunks import Vram
 from aistack.config import Config
+from aistack.contract import ModelEntry, ModelsList
+from aistack.errors import BackendFault, Code, malformed
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
+from aistack.routing import Chosen
 from aistack.web.keys import Reply, nothing
 from aistack.web.operations import OPERATIONS, Operation
 from aistack.wire.base import Answer, StreamHead
@@ -93,17 +97,27 @@ class Scripted:
 class Listing:
     """An inventory of one model."""
 
-    def __init__(self) -> None:
-        self.list: list[Mapping[str, Any]] = [{"id": "some/model", "object": "model"}]
+    async def route(self, name: str | None, language: str | None, translate: bool) -> Chosen:
+        streams = name != "fake-whole"
+        return Chosen(Route("fake", name or "fake-small", Vram.OWN), language, streams)
 
-    async def facts(self) -> Any:
-        return None
+    async def models(self, residents: Collection[Resident] = ()) -> ModelsList:
+        entry = ModelEntry(
+            id="some/model",
+            created=1,
+            owned_by="me",
+            capabilities=("asr",),
+            supports_streaming=True,
+            loaded=Resident("fake", "some/model") in residents,
+        )
+        return ModelsList(data=(entry,))
 
-    async def models(self, residents: frozenset[Resident]) -> list[Mapping[str, Any]]:
-        return self.list
-
-    async def entry(self, id: str) -> Mapping[str, Any] | None:
-        return next((entry for entry in self.list if entry["id"] == id), None)
+    async def entry(self, model: str, residents: Collection[Resident] = ()) -> ModelEntry:
+        for entry in (await self.models(residents)).data:
+            if entry.id == model:
+                return entry
+        not_there = malformed("no such model", Code.MODEL_NOT_FOUND)
+        raise BackendFault(evolve(not_there, status_override=404))
 
 
 class Wireless:
