@@ -1,6 +1,6 @@
 """`aistack serve`, and the same service inside a command that found no server.
 
-The contract with `aistack.app` is `Serve`. It is imported when a command runs, not when the parser
+The contract with `aistack.service` is `Serve`. It is imported when a command runs, not when the parser
 is built, for it brings aiohttp and the whole service.
 """
 
@@ -40,7 +40,7 @@ _log = structlog.get_logger("aistack.cli")
 
 
 class Serve(Protocol):
-    """`aistack.app.serve`: build, listen, call `ready`, wait for `stop`, drain and clean up.
+    """`aistack.service.serve`: build, listen, call `ready`, wait for `stop`, drain and clean up.
 
     Raises OSError if it cannot listen, and whatever ended the scheduler if that ended first.
     """
@@ -52,7 +52,7 @@ class Serve(Protocol):
 
 def app_serve() -> Serve:
     """The service, imported now."""
-    return cast(Serve, importlib.import_module("aistack.app").serve)
+    return cast(Serve, importlib.import_module("aistack.service").serve)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
