@@ -52,7 +52,12 @@ def build_app(
 
 
 async def _drain(app: web.Application) -> None:
-    """Before connections are touched, so that whoever is connected still hears what happened."""
+    """Before connections are touched, so that whoever is connected still hears what happened.
+
+    A scheduler that has ended cannot drain, and has already answered everybody.
+    """
+    if app[BROKEN].is_set():
+        return
     await app[SCHEDULER].drain(app[CONFIG].server.drain_grace_s)
 
 

@@ -56,8 +56,7 @@ def assemble(
         housekeeping.close()
         await runner.close()
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])  # how it ended has been told by then
 
     return build_app(config, scheduler, inventory, (running,))
 
