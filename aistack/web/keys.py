@@ -16,7 +16,7 @@ from aistack.contract import ModelEntry, ModelsList
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Snapshot
-from aistack.routing import Chosen
+from aistack.routing import Chosen, Facts
 
 Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
 """What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
@@ -57,6 +57,10 @@ class Scheduler(Protocol):
 
 class Inventory(Protocol):
     """Who would serve right now."""
+
+    async def facts(self) -> Facts:
+        """What is here now, without asking the hub."""
+        ...
 
     async def route(self, name: str | None, language: str | None, translate: bool) -> Chosen:
         """Who serves this transcription. Raises BackendFault."""
