@@ -349,6 +349,13 @@ def test_a92_even_one_nobody_has_heard_of() -> None:
     assert refused("auto", "en", of=of).code is Code.BACKEND_MISSING
 
 
+@pytest.mark.parametrize("language", [None, "en"])
+def test_the_embedded_engine_is_last_even_behind_strangers(language: str | None) -> None:
+    stranger = EngineFacts(True, "Stranger", "-", (ModelCard("stranger-1", "x", "asr", ("en",)),))
+    of = Facts({"sphinx": ENGINES["sphinx"], "stranger": stranger}, frozenset({SPHINX, "stranger-1"}))
+    assert model("auto", language, of=of) == "stranger-1"
+
+
 @pytest.mark.parametrize("translate", [False, True])
 @pytest.mark.parametrize("language", [None, "en", "zh"])
 @pytest.mark.parametrize("of", [facts(), facts(missing=ALL), Facts(disabled=frozenset(ALL))])
