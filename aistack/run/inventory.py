@@ -13,6 +13,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+ENTRY_POINTS = "aistack.backends"
+"""The group in which other packages announce engines: `name = "package.module:Class"`."""
 HUB = "https://huggingface.co"
 PROBE_S = 2.0
 """Longest the hub may take to answer, seconds."""
@@ -295,8 +298,14 @@ def interpreter(config: Config, engine: str) -> str:
 
 
 def real_engines() -> dict[str, str]:
-    """The engines a service offers without being told otherwise: all but the scripted one."""
-    return {name: dotted for name, dotted in ENGINES.items() if name != "fake"}
+    """The engines a service offers without being told otherwise.
+
+    Ours but the scripted one, then those that other packages announce in the entry-point group
+    `aistack.backends`; a package cannot take the name of one of ours.
+    """
+    ours = {name: dotted for name, dotted in ENGINES.items() if name != "fake"}
+    theirs = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**ours, **{name: dotted for name, dotted in theirs.items() if name not in ENGINES}}
 
 
 def _imported(name: str, dotted: str) -> tuple[Engine, Any] | None:

@@ -106,7 +106,11 @@ class Runner:
         try:
             report = await self._carry_out(step)
         except asyncio.CancelledError:
-            report = ev.Stopped(effect.job_id)
+            report = (
+                ev.Stopped(effect.job_id)
+                if step.obeys.is_set()
+                else ev.Failed(effect.job_id, errors.shutting_down(), lost=True)
+            )
         except Exception as exc:
             log.exception("step failed", step=type(effect).__name__, job_id=effect.job_id)
             report = ev.Failed(effect.job_id, errors.fault_from(exc, errors.GATEWAY))

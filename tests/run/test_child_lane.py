@@ -122,10 +122,10 @@ async def test_cancel_at_a_gate_frees_the_slot_and_keeps_the_process(rig: Rig) -
 
 
 async def test_a_deaf_engine_is_killed_after_its_grace(rig: Rig) -> None:
-    job = rig.job(HELLO, {"hang": True}, stream=True)
-    outlet = rig.submit(job)
-    await outlet.get()
-    await outlet.get()
+    job = rig.job(HELLO, {"hang": "deaf"}, stream=True)
+    rig.submit(job)
+    standing = await rig.gates.entered("deaf")
+    rig.gates.let_pass(standing)
     rig.scheduler.post(ev.ClientGone(job.id))
     await rig.quiet()
     assert "cpu" not in rig.runner._processes
