@@ -115,12 +115,12 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     if job is None or job.column not in HOLDING:
         return None
     match event:
-        case ev.Failed():
+        case ev.Failed() | ev.Stopped():
             return ev.Failed(job.id, errors.internal(), event.lost, event.at)
-        case ev.Evicted() | ev.Loaded() | ev.Finished():
+        case ev.Evicted():
+            return ev.Failed(job.id, errors.internal(), True, event.at)
+        case ev.Loaded() | ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
-        case ev.Stopped():
-            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
             return ev.Spoiled(job.id, errors.internal(), event.at)
         case ev.Spoiled():

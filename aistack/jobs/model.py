@@ -68,12 +68,13 @@ class Outcome:
 class Job:
     """One request on its way. Times are seconds on the scheduler's clock.
 
+    `streams`: its wire sends chunks as they come; asked once, at submission, so that being granted a
+    slot runs no wire code in another job's reaction.
+
     `patience` is how long its caller is willing to stand in line; `turn` counts how often it stood
-    there; `streams`: its wire sends chunks as they come (asked once, at submission, so that being
-    granted a slot runs no wire code in another job's reaction); `opened`: response headers are out;
-    `answered`: a SWAP has had its 202; `reached`: slots a SWAP has already changed; `parts`: chunks
-    kept for a whole answer. `submitted`, `granted`, `ran` and `first` are when it came, got its slot,
-    was told to run and showed its first byte.
+    there; `opened`: response headers are out; `answered`: a SWAP has had its 202; `reached`: slots
+    a SWAP has already changed; `parts`: chunks kept for a whole answer. `submitted`, `granted`,
+    `ran` and `first` are when it came, got its slot, was told to run and showed its first byte.
     `result` and `context` are for logs only: the machine never looks into them.
     """
 

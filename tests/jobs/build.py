@@ -23,6 +23,7 @@ RESULT = Generated(1, "stop")
 BROKEN = internal("whisper")
 TOO_LARGE = out_of_memory("whisper", "load the model")
 
+
 Nothing = Callable[[str], None]
 
 
@@ -69,10 +70,16 @@ def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, patience: float = 
 
 
 def listen(
-    job_id: str, model: Resident = WHISPER, wire: Any = WHOLE, patience: float = 0.0, device: str | None = None
+    job_id: str,
+    model: Resident = WHISPER,
+    wire: Any = WHOLE,
+    patience: float = 0.0,
+    device: str | None = None,
 ) -> Job:
     """A transcription by one of our engines."""
-    return job(job_id, Op.TRANSCRIBE, Route(model.backend, model.model, Vram.OWN, device), wire, patience)
+    return job(
+        job_id, Op.TRANSCRIBE, Route(model.backend, model.model, Vram.OWN, device), wire, patience
+    )
 
 
 def chat(job_id: str, wire: Any = STREAM, patience: float = 0.0, device: str = "gpu0") -> Job:

@@ -41,7 +41,9 @@ class Broken(AssertionError):
     """A law does not hold; `trace` is the shortest way there."""
 
     def __init__(self, small: Small, trace: tuple[Move, ...], why: BaseException) -> None:
-        super().__init__(f"{small.name}: {type(why).__name__}: {why}\n  after " + " · ".join(map(str, trace)))
+        super().__init__(
+            f"{small.name}: {type(why).__name__}: {why}\n  after " + " · ".join(map(str, trace))
+        )
         self.trace = trace
 
 
@@ -68,7 +70,16 @@ def moves(small: Small, world: World) -> Iterator[Move]:
 
 def ends(move: Move) -> bool:
     """Whether a move happens by itself, with nobody asking for anything."""
-    return move[0] not in ("submit", "gone", "produce", "dies", "foreign", "spoil", "drain", "drain expired")
+    return move[0] not in (
+        "submit",
+        "gone",
+        "produce",
+        "dies",
+        "foreign",
+        "spoil",
+        "drain",
+        "drain expired",
+    )
 
 
 def explore(small: Small, at_most: int = 10**9) -> Found:
@@ -139,96 +150,57 @@ _SHORT = Limits(line_max=1)
 
 def small_worlds() -> tuple[Small, ...]:
     """Those of the suite: seconds in all."""
-    old = b.service(b.OLD, selected=b.OLD)
+    one, two = b.service(b.OLD, selected=b.OLD), b.service(b.OLD, None, selected=b.OLD)
+    both = b.service(b.OLD, b.OLD, selected=b.OLD)
     return (
-        Small("two engines, one waits", b.service(b.WHISPER), (b.listen("a"), _patient("p")), 1, True, True),
+        Small("two engines, one waits", b.service(b.WHISPER), (A, P), 1, drains=True, foreign=True),
+        Small("a chat and two transcriptions", b.service(None), (A_STREAM, C_WAITS, P), 1, spoils=True),
+        Small("a line of one", b.service(None, limits=_SHORT), (A, P, C_WAITS)),
+        Small("housekeeping in the way", b.service(b.WHISPER), (Z, A, L), 1, drains=True),
         Small(
-            "a chat between two transcriptions",
-            b.service(None),
-            (b.listen("a", wire=b.STREAM), b.chat("c", patience=3), _patient("p")),
-            1,
+            "a container beside an engine", b.service(b.WHISPER), (b.speak("t"), A, C), 1, spoils=True
         ),
-        Small(
-            "a line of one", b.service(None, limits=_SHORT), (b.listen("a"), _patient("p"), b.chat("c", patience=1))
-        ),
-        Small(
-            "housekeeping in the way",
-            b.service(b.WHISPER),
-            (b.unload("z"), b.listen("a"), b.load("l", b.PARAKEET)),
-            1,
-            True,
-        ),
-        Small("a container beside an engine", b.service(b.WHISPER), (b.speak("t"), b.listen("a"), b.chat("c")), 1),
-        Small("a swap and a generation", old, (b.generate("g", patience=3), b.swap("s"), b.listen("a")), 1),
-        Small("two swaps", old, (b.generate("g"), b.swap("s"), b.swap("u", b.WHISPER)), 0, True),
-        Small("the same tag again", old, (b.swap("s", b.OLD), b.generate("g", patience=1), b.unload("z", b.OLD)), 1),
-        Small("nothing selected yet", b.service(None), (b.swap("s"), b.generate("g")), 0, True),
-        Small(
-            "two cards, a swap",
-            b.service(b.OLD, None, selected=b.OLD),
-            (b.generate("g", b.WHOLE, patience=3), b.swap("s")),
-            1,
-            True,
-        ),
-        Small(
-            "two cards, a swap of both",
-            b.service(b.OLD, b.OLD, selected=b.OLD),
-            (b.swap("s"), b.generate("g", b.WHOLE)),
-            1,
-            True,
-        ),
+        Small("a swap and a generation", one, (G_WAITS, S, A), 1),
+        Small("two swaps", one, (b.generate("g"), S, U), drains=True),
+        Small("the same tag again", one, (b.swap("s", b.OLD), G_WAITS, b.unload("z", b.OLD)), 1),
+        Small("nothing selected yet", b.service(None), (S, b.generate("g")), drains=True),
+        Small("two cards, a swap", two, (G_WHOLE, S), 1, drains=True, spoils=True),
+        Small("two cards, a swap of both", both, (S, b.generate("g", b.WHOLE)), 1, drains=True),
+        Small("two cards, old weights by name", both, (S, b.generate("g", b.WHOLE), b.load("l", b.OLD))),
+        Small("two cards, a bound swap", both, (b.swap("s", device="gpu1"), A)),
+        Small("four in one card", b.service(b.WHISPER), (A_STREAM, C_WAITS, P, Z), 1, drains=True),
+        Small("two cards, two swaps", both, (S, U, G_WAITS), drains=True),
     )
 
 
 def large_worlds() -> tuple[Small, ...]:
     """Those of the command line."""
-    both = b.service(b.OLD, b.OLD, selected=b.OLD)
+    one, both = b.service(b.OLD, selected=b.OLD), b.service(b.OLD, b.OLD, selected=b.OLD)
+    mixed = b.service(b.OLD, b.WHISPER, selected=b.OLD)
+    three = b.service(b.OLD, b.OLD, b.OLD, selected=b.OLD)
+    g, h = b.generate("g", b.WHOLE), b.generate("h", b.WHOLE)
     return (
         *small_worlds(),
-        Small(
-            "four in one card",
-            b.service(b.WHISPER),
-            (b.listen("a", wire=b.STREAM), b.chat("c", patience=3), _patient("p"), b.unload("z")),
-            1,
-            True,
-        ),
-        Small("two cards, three engines", b.service(b.WHISPER, None), (b.listen("a"), _patient("p"), b.chat("c")), 1, True),
-        Small(
-            "two cards, a swap and two generations",
-            both,
-            (b.swap("s"), b.generate("g", patience=3), b.generate("h", b.WHOLE)),
-            1,
-        ),
-        Small(
-            "two cards, a swap, a load of the old weights",
-            both,
-            (b.swap("s"), b.generate("g", patience=3), b.load("l", b.OLD)),
-            0,
-            True,
-        ),
-        Small(
-            "two cards, a swap and an engine",
-            b.service(b.OLD, b.WHISPER, selected=b.OLD),
-            (b.swap("s"), b.generate("g", patience=3), b.listen("a", patience=3)),
-            1,
-        ),
-        Small(
-            "three cards, a swap of all",
-            b.service(b.OLD, b.OLD, b.OLD, selected=b.OLD),
-            (b.swap("s"), b.generate("g", b.WHOLE), b.generate("h", b.WHOLE)),
-        ),
-        Small(
-            "two cards, two swaps",
-            both,
-            (b.swap("s"), b.swap("u", b.WHISPER), b.generate("g", patience=3)),
-            0,
-            True,
-        ),
+        Small("four and strangers", b.service(b.WHISPER), (A, C_WAITS, P, Z), 1, True, True, True),
+        Small("five in one card", b.service(b.WHISPER), (A, C_WAITS, P, Z, L), 1),
+        Small("two cards, three engines", b.service(b.WHISPER, None), (A, P, C), 1, True),
+        Small("two cards, four jobs", b.service(b.WHISPER, None), (A, P, C_WAITS, Z)),
+        Small("a swap, a chat, two generations", one, (S, C_WAITS, G_WAITS, h), 1),
+        Small("two cards, a swap and two generations", both, (S, G_WAITS, h), 1, True, spoils=True),
+        Small("two cards, old weights, more", both, (S, G_WAITS, b.load("l", b.OLD)), 1, True),
+        Small("two cards, a swap and an engine", mixed, (S, G_WAITS, A_WAITS), 1, True),
+        Small("two cards, a swap and a chat", both, (S, G_WAITS, C_WAITS), 1, True),
+        Small("three cards, a swap of all", three, (S, g, h), 1, True),
     )
 
 
-def _patient(job_id: str) -> Job:
-    return b.listen(job_id, b.PARAKEET, b.STREAM, patience=9.0)
+A, A_STREAM = b.listen("a"), b.listen("a", wire=b.STREAM)
+A_WAITS = b.listen("a", patience=3.0)
+P = b.listen("p", b.PARAKEET, b.STREAM, patience=9.0)
+C, C_WAITS = b.chat("c"), b.chat("c", wire=b.RELAYED, patience=3.0)
+G_WAITS, G_WHOLE = b.generate("g", patience=3.0), b.generate("g", b.WHOLE, patience=3.0)
+S, U = b.swap("s"), b.swap("u", b.WHISPER)
+Z, L = b.unload("z"), b.load("l", b.PARAKEET)
 
 
 def main(arguments: list[str]) -> int:
@@ -243,7 +215,8 @@ def main(arguments: list[str]) -> int:
         total += found.states
         took = time.process_time() - began
         word = "complete" if found.complete else "cut"
-        print(f"{found.states:>9} states {found.steps:>10} events {took:7.1f} s  {word:8}  {small.name}", flush=True)  # noqa: T201 - a command's output
+        said = f"{found.states:>9} states {found.steps:>10} events {took:7.1f} s  {word:8}  {small.name}"
+        print(said, flush=True)  # noqa: T201 - a command's output
     print(f"{total:>9} states in all, no law broken")  # noqa: T201 - a command's output
     return 0
 
