@@ -140,8 +140,23 @@ def test_a87_a_wrong_hint_is_taken_and_does_not_fail(hint: str, code: str, whisp
     assert heard.segments
 
 
-def test_hints_to_an_english_only_model() -> None:
+def test_an_english_only_model_neither_translates_nor_takes_hints(
+    whisper: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library would warn of either and go on; such a model has no other language and no other task."""
     assert known("de", ["en"]) is None and known("en-GB", ["en"]) == "en"
+    calls = []
+    real = whisper._model.transcribe
+
+    def spy(*args: object, **options: object) -> object:
+        calls.append(options)
+        return real(*args, **options)
+
+    monkeypatch.setattr(whisper._model, "transcribe", spy)
+    listen(whisper, DE, translate=True)
+    monkeypatch.setattr(Whisper, "_multilingual", False)
+    listen(whisper, DE, translate=True)
+    assert [call["task"] for call in calls] == ["translate", "transcribe"]
 
 
 def test_prompt_hotwords_and_temperature_reach_the_library(
