@@ -1,6 +1,6 @@
 """A service with our API and scripted answers, to test the command line without engines.
 
-Run as a program, it is `aistack` with this service in the place of `aistack.app`.
+Run as a program, it is `aistack` with this service in the place of `aistack.service`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ async def serve(
     ready: Callable[[Sequence[str], Sequence[EngineNote]], None],
     stop: asyncio.Event,
 ) -> None:
-    """In the place of `aistack.app.serve`. A model called "stubborn" to preload never lets it stop."""
+    """In the place of `aistack.service.serve`. To preload "stubborn" never lets it stop."""
     runner = web.AppRunner(Script([stream(*HELLO)]).app())
     await runner.setup()
     try:
@@ -147,12 +147,12 @@ async def serve(
 
 
 def install() -> types.ModuleType:
-    """A module to stand where `aistack.app` is looked for."""
-    module = types.ModuleType("aistack.app")
+    """A module to stand where `aistack.service` is looked for."""
+    module = types.ModuleType("aistack.service")
     module.serve = serve  # type: ignore[attr-defined]
     return module
 
 
 if __name__ == "__main__":
-    sys.modules["aistack.app"] = install()
+    sys.modules["aistack.service"] = install()
     sys.exit(main())

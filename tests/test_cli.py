@@ -38,7 +38,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("APPDATA", str(tmp_path))
     monkeypatch.setenv("AISTACK_SERVER__LISTEN", "127.0.0.1:1")
-    monkeypatch.setitem(sys.modules, "aistack.app", stub_service.install())
+    monkeypatch.setitem(sys.modules, "aistack.service", stub_service.install())
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_service_that_cannot_start_is_a_sentence(
     async def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["aistack.app"], "serve", broken)
+    monkeypatch.setattr(sys.modules["aistack.service"], "serve", broken)
     assert transcribe(audio) == 1
     assert capsys.readouterr().err == "aistack: No space left on device.\n"
 
