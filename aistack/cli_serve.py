@@ -1,7 +1,6 @@
 """`aistack serve`, and the same service inside a command that found no server.
 
-The contract with `aistack.service` is `Serve`. It is imported when a command runs, not when the parser
-is built, for it brings aiohttp and the whole service.
+`aistack.service` is imported when it is to run: a command that finds a running server does without.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import structlog
 from attrs import evolve
@@ -39,20 +38,11 @@ START_S = 30.0
 _log = structlog.get_logger("aistack.cli")
 
 
-class Serve(Protocol):
-    """`aistack.service.serve`: build, listen, call `ready`, wait for `stop`, drain and clean up.
-
-    Raises OSError if it cannot listen, and whatever ended the scheduler if that ended first.
-    """
-
-    def __call__(
-        self, config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
-    ) -> Coroutine[Any, Any, None]: ...
-
-
-def app_serve() -> Serve:
+async def _service(config: Config, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
     """The service, imported now."""
-    return cast(Serve, importlib.import_module("aistack.service").serve)
+    from aistack.service import serve
+
+    await serve(config, fake=fake, ready=ready, stop=stop)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -98,7 +88,7 @@ async def _serve(config: Config, fake: bool) -> int:
     stop = asyncio.Event()
     _watch_signals(stop, config.server.drain_grace_s)
     try:
-        await app_serve()(config, fake=fake, ready=ready, stop=stop)
+        await _service(config, fake, ready, stop)
     except Exception as exc:  # noqa: BLE001 - the service is over: the log says why, the exit code that
         if isinstance(exc, OSError) and not listening:
             say(_cannot_listen(exc, config.server.listen))
@@ -162,7 +152,7 @@ async def alone(config: Config, fake: bool) -> AsyncIterator[str]:
     def ready(addresses: Sequence[str], engines: Sequence[EngineNote]) -> None:
         address.set_result(addresses[0])
 
-    service = asyncio.ensure_future(app_serve()(private, fake=fake, ready=ready, stop=stop))
+    service = asyncio.ensure_future(_service(private, fake, ready, stop))
     try:
         either: set[asyncio.Future[Any]] = {service, address}
         await asyncio.wait(either, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)

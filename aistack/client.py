@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -107,8 +108,8 @@ class Client:
     async def _transcribe(self, wanted: Wanted, left: float, told: Told) -> str:
         streamed = wanted.format in STREAMED
         headers = dict(self._headers)
-        if left >= 1:
-            headers["Prefer"] = f"wait={min(int(left), LINE_S)}"
+        if left > 0:
+            headers["Prefer"] = f"wait={min(math.ceil(left), LINE_S)}"
         timeout = aiohttp.ClientTimeout(
             total=None if streamed else WHOLE_S,
             sock_connect=CONNECT_S,
