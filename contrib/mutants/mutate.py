@@ -163,7 +163,10 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
         if isinstance(targets, ast.Tuple):
             missing = [name for name in "WPRSCD" if name not in {ast.unparse(e) for e in targets.elts}]
             for name in missing:
-                yield f"may lead to {name}", _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)])))  # type: ignore[arg-type]  # noqa: E501
+                yield (
+                    f"may lead to {name}",
+                    _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)]))),
+                )  # type: ignore[arg-type]  # noqa: E501
 
 
 def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:

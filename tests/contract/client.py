@@ -120,9 +120,7 @@ class Client:
         self.host = host
         self.port = port
 
-    def begin(
-        self, method: str, path: str, body: Any = None, headers: Headers | None = None
-    ) -> Call:
+    def begin(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Call:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=BOUND_S)
         try:
             connection.request(method, path, body, dict(headers or {}))
@@ -139,29 +137,30 @@ class Client:
 
     def send(
         self,
-        file: Path | bytes | None,
+        audio: Path | bytes | None,
+        /,
         *,
         path: str = PATH,
         headers: Headers | None = None,
         name: str = "speech.wav",
         **fields: str,
     ) -> Call:
-        """A transcription, sent; `file` of None leaves the file out."""
-        body = form(file, name, fields)
+        """A transcription, sent; `audio` of None leaves the file out."""
+        body = form(audio, name, fields)
         return self.begin("POST", path, body, {"Content-Type": FORM, **(headers or {})})
 
-    def transcribe(self, file: Path | bytes | None, **how: Any) -> Answer:
-        return self.send(file, **how).answer()
+    def transcribe(self, audio: Path | bytes | None, /, **how: Any) -> Answer:
+        return self.send(audio, **how).answer()
 
 
-def form(file: Path | bytes | None, name: str, fields: Headers) -> bytes:
+def form(audio: Path | bytes | None, name: str, fields: Headers) -> bytes:
     """The body: the texts, then the file."""
     parts = [
         f'--xBOUNDx\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
         for key, value in fields.items()
     ]
-    if file is not None:
-        content = file.read_bytes() if isinstance(file, Path) else file
+    if audio is not None:
+        content = audio.read_bytes() if isinstance(audio, Path) else audio
         head = f'--xBOUNDx\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         parts += [head.encode(), b"Content-Type: application/octet-stream\r\n\r\n", content, b"\r\n"]
     return b"".join((*parts, b"--xBOUNDx--\r\n"))
