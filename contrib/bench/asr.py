@@ -40,7 +40,7 @@ def pairs(engine: str, model: str, source: Path, count: int, seconds: float) -> 
             turns = ["ours", "theirs"] if number % 2 else ["theirs", "ours"]
             for turn in turns:
                 if turn == "ours":
-                    status, body, took = server.transcribe(audio, model=model)
+                    status, body, took = server.transcribe(audio, model=model, temperature="0")
                     assert status == 200, body
                     ours.append(took)
                     text = json.loads(body)["text"]
@@ -48,14 +48,18 @@ def pairs(engine: str, model: str, source: Path, count: int, seconds: float) -> 
                     answer = direct.ask({"path": file.name})
                     theirs.append(answer["seconds"])
         direct.close()
-    assert text.split() == answer["text"].split(), "the two did not say the same"
+    # Temperature 0: the library's default falls back to drawing at random, and no two runs would do
+    # the same work. Whisper hears long files in pieces here and in one stretch there, so a few words
+    # may still differ.
+    differ = wer(answer["text"], text)
+    assert differ < 0.2, f"the two said different things: {differ:.2f} of the words"
     one, two = median(ours), median(theirs)
     ratio = median([a / b for a, b in zip(ours, theirs, strict=True)])
     extra = median([a - b for a, b in zip(ours, theirs, strict=True)])
     return Row(
         f"(a) {model}, {len(audio) / 32000:.0f} s of audio, {count} pairs",
         f"{one:.3f} s",
-        f"{two:.3f} s direct",
+        f"{two:.3f} s direct; {differ:.1%} of the words differ",
         ratio,
         "<= max(1.03, +25 ms)",
         ratio <= 1.03 or extra <= 0.025,
@@ -74,7 +78,11 @@ def batched(count: int) -> list[Row]:
         for _ in range(count):
             for strategy in times:
                 status, body, took = server.transcribe(
-                    audio, model="tiny-digits", language="en", chunking_strategy=strategy
+                    audio,
+                    model="tiny-digits",
+                    language="en",
+                    temperature="0",
+                    chunking_strategy=strategy,
                 )
                 assert status == 200, body
                 times[strategy].append(took)
@@ -95,7 +103,7 @@ def batched(count: int) -> list[Row]:
 
 def first_delta(server: Server, audio: bytes) -> float:
     """Seconds from the last byte sent to the first delta."""
-    body = multipart(audio, model="tiny-digits", stream="true")
+    body = multipart(audio, model="tiny-digits", temperature="0", stream="true")
     with contextlib.closing(server.connection()) as connection:
         connection.request("POST", "/v1/audio/transcriptions", body, HEADERS)
         sent = time.perf_counter()

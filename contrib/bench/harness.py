@@ -35,7 +35,7 @@ BOUNDARY = "----aistack-bench"
 
 @define
 class Row:
-    """One line of the table. `ratio` is ours / reference; `bar` says what was asked, `ok` whether met."""
+    """One line of the table. `ratio` is ours / reference; `ok`: whether the bar is met."""
 
     name: str
     ours: str
