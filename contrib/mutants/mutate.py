@@ -151,9 +151,6 @@ def _of(node: ast.AST) -> Iterator[tuple[str, Change]]:
 def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
     for index, keyword in enumerate(node.keywords):
         yield f"drop {keyword.arg}=", _put(node.keywords, index, None)  # type: ignore[arg-type]
-    for index, argument in enumerate(node.args):
-        if isinstance(argument, ast.Starred) or len(node.args) > 1:
-            yield f"drop argument {index}", _put(node.args, index, None)  # type: ignore[arg-type]
     if isinstance(node.func, ast.Name) and node.func.id == "Row" and len(node.args) == 2:
         yield "the row does nothing", _put(node.args, 0, ast.Name("nothing"))  # type: ignore[arg-type]
         targets = node.args[1]

@@ -8,7 +8,7 @@ of words, so a trace that broke a law can be printed and replayed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from aistack.chunks import Progress, Vram
 from aistack.jobs import Job, Mode, Op, Resident, Snapshot, handle
@@ -46,6 +46,9 @@ class World:
         "todo",
         "vanished",
     )
+
+    arrows: ClassVar[set[Any] | None] = None
+    """Where rows led, as (column, event, column), if anybody wants to know."""
 
     def __init__(self, snapshot: Snapshot, todo: tuple[Job, ...] = (), deaths: int = 0) -> None:
         self.snapshot = snapshot
@@ -203,6 +206,8 @@ class World:
         before = self.snapshot
         reaction = handle(before, event)
         laws.check_transitions(before, reaction)
+        if self.arrows is not None:
+            self.arrows.update(laws.arrows(before, event, reaction))
         self.snapshot = reaction.snapshot
         self.after = (event, reported)
         outcomes = {
