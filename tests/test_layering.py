@@ -77,7 +77,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From top to bottom; a module may import its own layer and those below it."""
 
-NEVER = {"aistack.backends": ("aistack.jobs", "aistack.run", "aistack.web", "aistack.wire", "aistack.app")}
+NEVER = {
+    "aistack.backends": ("aistack.jobs", "aistack.run", "aistack.web", "aistack.wire", "aistack.app"),
+}
 """What a part may not import whatever the layers say."""
 
 
@@ -137,8 +139,8 @@ def impurities(path: Path, source: str | None = None) -> list[str]:
             found.append(f"line {node.lineno}: is asynchronous")
         if isinstance(node, ast.Global):
             found.append(f"line {node.lineno}: changes a global")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
-            found.append(f"line {node.lineno}: calls {node.func.id}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in IMPURE_CALLS:
+            found.append(f"line {node.lineno}: calls {ast.unparse(node.func)}")
     return found
 
 

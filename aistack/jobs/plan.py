@@ -12,7 +12,7 @@ from aistack.chunks import Vram
 from aistack.jobs.draft import Draft
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import SELECTED, Job, Resident, Slot, evolve
-from aistack.jobs.states import Op, Step
+from aistack.jobs.states import HOUSEKEEPING, Op, Step
 
 
 def fits(job: Job, slot: Slot) -> bool:
@@ -83,7 +83,7 @@ def only_housekeeping_holds(draft: Draft, job: Job) -> bool:
     holders = [
         draft.jobs[slot.holder] for slot in draft.slots if slot.holder is not None and fits(job, slot)
     ]
-    return bool(holders) and all(holder.op in (Op.LOAD, Op.UNLOAD) for holder in holders)
+    return all(holder.op in HOUSEKEEPING for holder in holders)
 
 
 def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load | Run] | None:

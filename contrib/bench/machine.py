@@ -62,7 +62,7 @@ def job(streams: bool) -> Job:
 
 
 def long_job(streams: bool, chunks: int = CHUNKS, progress: bool = False) -> list[ev.Event]:
-    """A job whose model is resident: Submitted, its chunks (each after a Progressed, if asked), Finished."""
+    """A job whose model is resident; each chunk comes after a Progressed, if asked."""
     step: list[ev.Event] = [ev.Produced("a", SEGMENT)]
     if progress:
         step.insert(0, ev.Progressed("a", Progress(1.0, 2.0, "s")))

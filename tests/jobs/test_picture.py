@@ -52,9 +52,10 @@ def test_rows_lead_everywhere_they_say_and_nowhere_else(monkeypatch: pytest.Monk
     monkeypatch.setattr(World, "arrows", seen)
     one, two = b.service(b.OLD, selected=b.OLD), b.service(b.OLD, b.OLD, selected=b.OLD)
     whole, stream = b.listen("a"), b.listen("a", wire=b.STREAM)
+    chat = b.chat("c", patience=1)
     worlds = (
         Small("a stream", b.service(None), (stream,), drains=True, spoils=True),
-        Small("a line", b.service(b.WHISPER), (whole, b.chat("c", patience=1), b.unload("z")), drains=True),
+        Small("a line", b.service(b.WHISPER), (whole, chat, b.unload("z")), drains=True),
         Small("one card, a swap", one, (b.swap("s"), b.generate("g", patience=1)), drains=True),
         Small("twice in line", two, (b.generate("g", b.WHOLE), b.generate("h", b.WHOLE), b.swap("s"))),
         Small("two cards, a swap", two, (b.swap("s"), b.generate("g")), drains=True, spoils=True),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from aistack.chunks import Progress, Vram
-from aistack.jobs import Job, Mode, Op, Resident, Snapshot, handle
+from aistack.jobs import Job, Mode, Op, Resident, Snapshot, Transition, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.model import evolve
@@ -210,6 +210,8 @@ class World:
             self.arrows.update(laws.arrows(before, event, reaction))
         self.snapshot = reaction.snapshot
         self.after = (event, reported)
+        for transition in reaction.transitions:
+            self.observe(transition)
         outcomes = {
             t.job.id: t.job.outcome for t in reaction.transitions if t.job.id not in self.snapshot.jobs
         }
@@ -217,6 +219,9 @@ class World:
             self.perform(effect, outcomes)
         self.after = None
         laws.check(self)
+
+    def observe(self, transition: Transition) -> None:
+        """For those who want to read the log."""
 
     # --- effects -------------------------------------------------------------------------------------
 
