@@ -459,6 +459,9 @@ _NOTHING_SENT = Refusal("a job in line has nothing that could spoil")
 
 Cell = Row | Refusal
 
+SUBMITTED_TO = (W, P, R, D)
+"""Where a submission may lead."""
+
 TABLE: Mapping[Column, Mapping[type, Cell]] = {
     W: {
         ev.Evicted: _STEP_IN_LINE,
@@ -476,7 +479,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.DrainExpired: _EMPTIED,
     },
     P: {
-        ev.Evicted: Row(evicted, (P, R, S, D)),
+        ev.Evicted: Row(evicted, (P, R, D)),
         ev.Loaded: Row(loaded, (R, S, W, D)),
         ev.Progressed: Row(progressed, (P,)),
         ev.Produced: _NOT_READY,

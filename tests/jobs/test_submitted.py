@@ -246,6 +246,14 @@ def test_a_bound_route_keeps_to_its_card(walk: Start) -> None:
     assert w.said("j", do.Evict).device == "gpu1"
 
 
+def test_selected_weights_may_belong_to_another_backend(walk: Start) -> None:
+    other = b.Resident("transformers", "d20")
+    w = walk(OLD, other, selected=other)
+    assert w.new(b.generate("j", b.WHOLE)) == "Run(j)"
+    assert w.said("j", do.Run).device == "gpu1"
+    assert w.said("j", do.Run).route == Route("transformers", "d20", Vram.OWN)
+
+
 def test_selected_goes_where_the_selected_weights_sit(walk: Start) -> None:
     w = walk(None, OLD, selected=OLD)
     assert w.new(b.generate("j")) == "SetTimer(j) Run(j)"

@@ -240,6 +240,23 @@ def test_the_swap_waits_for_a_cancelled_load_of_old_weights(walk: Start) -> None
     assert w("loaded", "g") == "Discard(g) Evict(s)"
 
 
+def test_nothing_selected_changes_one_card_only(walk: Start) -> None:
+    w = walk(None, WHISPER)
+    w.new(b.swap("s"))
+    w("evicted", "s")
+    assert w("loaded", "s") == "Discard(s)"
+    assert w.snapshot.selected == NEW and w.resident("gpu1") == WHISPER
+
+
+def test_the_swap_does_not_wait_for_a_load_of_something_else(walk: Start) -> None:
+    w = walk(None, OLD, selected=OLD)
+    w.new(b.listen("a", WHISPER))
+    w.new(b.swap("s"))
+    assert w.said("s", do.Evict).device == "gpu1"
+    w("evicted", "s")
+    assert w("loaded", "s") == "Discard(s)", "gpu0 is being loaded with no old weights"
+
+
 def test_a_bound_swap_keeps_to_its_card(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.swap("s", device="gpu1"))
