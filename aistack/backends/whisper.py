@@ -4,7 +4,7 @@ Every transcript comes from the same settings, whatever form the client asked fo
 activity detection and word times always on. Long files go through the library in pieces of about
 five minutes that end in a pause: the library decodes, filters and analyses all it is given before
 the first word, and it can be stopped only between two windows; in pieces, memory does not grow with
-the file (the library alone would need 1.2 GB more for each 20 minutes of speech), the first words of
+the file (the library alone would need 1 GB more for each 20 minutes of speech), the first words of
 a long file come at once, and a cancelled run stops within a second.
 """
 
