@@ -144,9 +144,14 @@ async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio
 
 
 async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -> ev.Event:
-    """A failure the engine told; after running out of memory its process is not to be trusted."""
+    """A failure the engine told; some leave a process that is not to be trusted with another run.
+
+    After running out of memory it may hold what it could get; after an error nobody knows on a card,
+    its CUDA context may be dead.
+    """
     fault = _told(frame, process, run.job_id)
-    if fault.code is Code.OUT_OF_MEMORY:
+    strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
+    if strange or fault.code is Code.OUT_OF_MEMORY:
         await process.bury(run.device)
         return ev.Failed(run.job_id, fault, lost=True)
     process.busy = False
