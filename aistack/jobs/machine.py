@@ -71,7 +71,7 @@ def _apply(draft: Draft, job: Job | None, event: ev.Event) -> None:
 
 
 def _vanished(draft: Draft, event: ev.Vanished) -> None:
-    """An idle engine died: its slot is empty. If the holder uses that very model, its step reports it."""
+    """An idle engine died: its slot is empty; a holder that uses that very model reports it itself."""
     slot = draft.base.slot(event.device)
     holder = draft.jobs[slot.holder] if slot.holder is not None else None
     used = holder is not None and holder.route.resident == event.resident
