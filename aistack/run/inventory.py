@@ -272,7 +272,7 @@ def _entry(engine: str, card: ModelCard, residents: Collection[Resident]) -> Mod
 def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
     """The model to load: Whisper's source is a size or a directory, any other engine's its own id.
 
-    Options: `threads` where set; for Whisper also `compute_type` where set, `batched`, `batch_size`.
+    Options: `threads` where set; for Whisper also `compute_type` where set, `batch_size`.
     """
     options: dict[str, Any] = {}
     if config.engines.threads:
@@ -282,7 +282,7 @@ def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
         size = resident.model.removeprefix(WHISPER_PREFIX)
         source = config.models.local.get(resident.model, size)
         whisper = config.whisper
-        options |= {"batched": whisper.batched, "batch_size": whisper.batch_size}
+        options["batch_size"] = whisper.batch_size
         if whisper.compute_type:
             options["compute_type"] = whisper.compute_type
     return ModelSpec(resident.model, source, device, options)

@@ -146,6 +146,7 @@ async def test_a_stopped_scheduler_answers_at_once(rig: Rig) -> None:
     job = rig.job(HELLO)
     assert said(await rig.submit(job).collect()) == "503 shutting_down"
     assert rig.discarded == [job.id]
+    await asyncio.wait_for(rig.scheduler.drain(BOUND_S * 2), BOUND_S)
     await rig.start()
 
 

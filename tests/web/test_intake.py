@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ from aistack.web.intake import receive_audio
 from aistack.web.keys import CONFIG, SCHEDULER
 from aistack.web.operations import Operation
 from aistack.web.patience import patience, refuse_unread, unread_refusal
-from aistack.web.spool import PREFIX, Spool
+from aistack.web.spool import PREFIX, Spool, sweep
 from tests.web.fakes import (
     FORM,
     Answered,
@@ -600,3 +602,15 @@ async def test_json_bodies(body: bytes, status: int) -> None:
             assert answered.status == status
             if status != 200:
                 assert answered.error["kind"] == ("overflow" if status == 413 else "malformed")
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    dead = tmp_path / f"{PREFIX}{int(gone.stdout)}_a"
+    ours = tmp_path / f"{PREFIX}{os.getpid()}_b"
+    parent = tmp_path / f"{PREFIX}{os.getppid()}_c"
+    stranger = tmp_path / "notes.txt"
+    for path in (dead, ours, parent, stranger):
+        path.write_bytes(b"x")
+    assert sweep(str(tmp_path)) == 2
+    assert sorted(tmp_path.iterdir()) == sorted([parent, stranger])
