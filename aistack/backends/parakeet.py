@@ -223,7 +223,7 @@ class Parakeet:
                     yield Progress(heard, audio.expected, "s")
                 continue
             local = audio.seconds > self._local_above
-            found = yield from self._worked(window, local, audio, cancel)
+            found = yield from self._worked(window, local, heard, audio, cancel)
             if cancel.is_set():
                 break
             words = stitched(words, found, window.start, heard) if heard else found
@@ -238,7 +238,7 @@ class Parakeet:
         return Transcript(language, audio.seconds)
 
     def _worked(
-        self, window: Window, local: bool, audio: Audio, cancel: CancelToken
+        self, window: Window, local: bool, heard: float, audio: Audio, cancel: CancelToken
     ) -> Generator[Yielded, None, list[Word]]:
         """The words of one window, with signs of life on the way; none if cancelled.
 
@@ -252,9 +252,8 @@ class Parakeet:
             while not wait((future,), timeout=BEAT_S).done:
                 if self._beats != beats:  # a pass that hangs must look like one
                     beats = self._beats
-                    share = self._layer / self._layers
-                    done = window.start + share * (window.end - window.start)
-                    yield Progress(round(done, 1), audio.expected, "s")
+                    done = heard + self._layer / self._layers * (window.end - heard)
+                    yield Progress(done, audio.expected, "s")
         finally:
             self._closing = True
             wait((future,))

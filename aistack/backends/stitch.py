@@ -62,19 +62,28 @@ def stitched(left: Sequence[Word], right: Sequence[Word], start: float, end: flo
     """The words of both windows, cut once in the overlap from `start` to `end` (seconds).
 
     With no common word the cut is in the middle of the overlap, and a word belongs to the side its
-    own middle lies on. Times are those of the windows: `ordered` makes them monotone.
+    own middle lies on; where only one side heard anything in the overlap, that side is believed.
+    Times are those of the windows: `ordered` makes them monotone.
     """
     middle = (start + end) / 2
     first = next((i for i, word in enumerate(left) if word.end >= start - NEAR_S), len(left))
     last = next((j for j, word in enumerate(right) if word.start > end + NEAR_S), len(right))
     pairs = common(left[first:], right[:last])
     if not pairs:
+        if not any(start <= _middle(word) for word in left):
+            middle = start  # one side heard nothing here: what the other heard is not lost
+        elif not any(_middle(word) <= end for word in right):
+            middle = end
         return [
-            *(word for word in left if (word.start + word.end) / 2 < middle),
-            *(word for word in right if (word.start + word.end) / 2 >= middle),
+            *(word for word in left if _middle(word) < middle),
+            *(word for word in right if _middle(word) >= middle),
         ]
     i, j = min(pairs, key=lambda pair: abs(left[first + pair[0]].start - middle))
     return [*left[: first + i + 1], *right[j + 1 :]]
+
+
+def _middle(word: Word) -> float:
+    return (word.start + word.end) / 2
 
 
 def ordered(words: Iterable[Word], duration: float) -> list[Word]:
