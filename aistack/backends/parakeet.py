@@ -178,8 +178,12 @@ class Parakeet:
             raise BackendFault(unloadable(message, self.provider))
         model.change_subsampling_conv_chunking_factor(1)
         layers = list(model.encoder.layers)
-        # before the attention is ever changed: what is replaced then loses its hooks, its layer not
-        hook(model.encoder.modules(), self._check)
+        # only modules with weights are certain to be this model's own: NeMo shares the others between
+        # models. When the attention is changed its modules are new and have no hooks; their layer has.
+        hook(
+            (part for part in model.encoder.modules() if next(part.parameters(), None) is not None),
+            self._check,
+        )
         hook((model.preprocessor, model.decoder.prediction["dec_rnn"]), self._check)
         for index, layer in enumerate(layers):
             hook((layer,), partial(self._reached, index))

@@ -59,6 +59,8 @@ DAMAGED_WORDS = (
     "invalid magic number",
     "central directory",
     "is not registered",
+    "error locating target",
+    "error instantiating",
     "size mismatch",
     "sentencepiece",
     "internal: ",
