@@ -122,3 +122,25 @@ def segments(words: Words, granularity: str) -> Iterable[Segment]:
     """The words as segments; `granularity` is `sentence` or `subtitle`."""
     for group in subtitles(words) if granularity == "subtitle" else sentences(words):
         yield Segment(group[0].start, group[-1].end, text_of(group), tuple(group))
+
+
+PHRASE_S = 7.0
+PHRASE_LONGEST_S = 12.0
+
+
+def phrases(words: Words) -> list[Words]:
+    """Groups for long stretches of speech: each ends at a sentence's end, from 7 s on at the latest
+    comma, and at 12 s where there is none."""
+    groups: list[Words] = []
+    current: list[Word] = []
+    for word in words:
+        current.append(word)
+        if ends_with(word.word, STOPS) or _seconds(current) >= PHRASE_LONGEST_S:
+            groups.append(current)
+            current = []
+        elif _seconds(current) >= PHRASE_S:
+            commas = [i for i, held in enumerate(current, 1) if ends_with(held.word, COMMAS)]
+            if commas:
+                groups.append(current[: commas[-1]])
+                current = current[commas[-1] :]
+    return [*groups, current] if current else groups

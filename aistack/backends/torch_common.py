@@ -44,11 +44,17 @@ DAMAGED_TYPES = frozenset(
         "YAMLError",
         "OmegaConfBaseException",
         "ConfigAttributeError",
+        "UnsafeTargetError",  # NeMo: the file names a class that is no model of its own
         "EOFError",
         "UnicodeDecodeError",
         "FileNotFoundError",
         "AssertionError",
         "KeyError",
+        "IndexError",
+        "ValueError",
+        "TypeError",
+        "AttributeError",
+        "UnboundLocalError",
     }
 )
 """What loading broken weights ends in; only ever looked at while files of a model are being read."""
@@ -166,13 +172,15 @@ def set_threads(configured: int) -> int:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Let a library print nothing to stdout, and leave the root logger as it was found."""
+    """Let a library print nothing to stdout and log errors only; leave the root logger as it was."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    level, handlers, disabled = root.level, list(root.handlers), logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        logging.disable(disabled)
         root.setLevel(level)
         for handler in list(root.handlers):
             if handler not in handlers:
