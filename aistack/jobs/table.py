@@ -103,7 +103,7 @@ def complete(d: Draft, job: Job, source: Column | None) -> None:
         return
     if job.slot is not None:
         d.release(job)
-        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None, progress=None)
+        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None)
     if not plan.unreached(d, job):
         d.set(selected=job.route.resident, selected_ok=True)
         d.end(job, source, Outcome(Ended.OK))
