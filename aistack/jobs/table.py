@@ -122,7 +122,6 @@ def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
     job = evolve(plan.resolve(job, d.selected), slot=device, since=d.at)
     if job.granted is None:
         job = evolve(job, granted=d.at)
-    d.write(job)
     if job.streams and job.route.vram is Vram.OWN:
         # A relayed answer's status and headers are its upstream's: they cannot go out before it.
         d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
