@@ -157,13 +157,6 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
         if isinstance(targets, ast.Tuple) and len(targets.elts) > 1:
             for index, target in enumerate(targets.elts):
                 yield f"may not lead to {ast.unparse(target)}", _put(targets.elts, index, None)  # type: ignore[arg-type]
-        if isinstance(targets, ast.Tuple):
-            missing = [name for name in "WPRSCD" if name not in {ast.unparse(e) for e in targets.elts}]
-            for name in missing:
-                yield (
-                    f"may lead to {name}",
-                    _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)]))),
-                )  # type: ignore[arg-type]
 
 
 def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:

@@ -258,8 +258,10 @@ def test_nothing_selected_changes_one_card_only(walk: Start) -> None:
     w = walk(None, WHISPER)
     w.new(b.swap("s"))
     w("evicted", "s")
+    assert not w.snapshot.selected_ok
     assert w("loaded", "s") == "Discard(s)"
     assert w.snapshot.selected == NEW and w.resident("gpu1") == WHISPER
+    assert w.snapshot.selected_ok
 
 
 def test_the_swap_does_not_wait_for_a_load_of_something_else(walk: Start) -> None:
