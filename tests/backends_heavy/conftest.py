@@ -17,9 +17,8 @@ from aistack.chunks import ModelSpec
 from tests.backends.listening import AUDIO, ROOT, samples_of, write_wav
 
 if TYPE_CHECKING:
-    from aistack.backends.sensevoice import SenseVoice
-
     from aistack.backends.parakeet import Parakeet
+    from aistack.backends.sensevoice import SenseVoice
 
 MODELS = ROOT / "tests" / "data" / "models"
 NEMO = MODELS / "parakeet-digits.nemo"
