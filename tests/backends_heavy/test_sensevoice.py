@@ -196,6 +196,25 @@ def test_a_text_that_cannot_be_aligned_has_no_words_but_is_said(
     assert heard.words == []
 
 
+def test_a_silence_that_is_too_certain_for_the_library(
+    sensevoice: SenseVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSMN-VAD takes the logarithm of 1 - P(silence), which digital silence can make 0."""
+    expected = listen(sensevoice, DIGITS).text
+    voiced = sensevoice._voiced
+    refused = []
+
+    def certain(samples: np.ndarray) -> Any:
+        if not refused:
+            refused.append(samples)
+            raise ValueError("math domain error")
+        return voiced(samples)
+
+    monkeypatch.setattr(sensevoice, "_voiced", certain)
+    assert listen(sensevoice, DIGITS).text == expected
+    assert refused
+
+
 # --- little or nothing to hear -----------------------------------------------------------------------
 
 
