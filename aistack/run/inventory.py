@@ -219,7 +219,8 @@ def entries(
 ) -> tuple[ModelEntry, ...]:
     """The speech-to-text entries: `auto`, the engines' cards in order, local directories.
 
-    Installed engines only. `created` are the times of local directories, unix seconds.
+    Installed engines only. `created` are the times of local directories, unix seconds. A directory
+    under the id of a card is that card's weights, no second entry.
     """
     cards = [
         (engine, card)
@@ -232,6 +233,7 @@ def entries(
     listed = [_entry(engine, card, residents) for engine, card in cards]
     whisper = next((card for engine, card in cards if engine == "whisper"), None)
     if whisper is not None:
+        taken = {card.id.lower() for _, card in cards}
         listed += [
             _entry(
                 "whisper",
@@ -239,6 +241,7 @@ def entries(
                 residents,
             )
             for model in facts.local
+            if model.lower() not in taken
         ]
     alias = ModelEntry(
         id=AUTO,
