@@ -1,4 +1,4 @@
-"""A client of bytes: it can send half a request, leave in every way there is, and read what comes back."""
+"""A client of bytes: it can send half a request, leave in every way there is, and read answers."""
 
 from __future__ import annotations
 

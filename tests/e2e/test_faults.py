@@ -27,7 +27,7 @@ def asked(*acts: dict[str, Any], prefer: bool = False, **fields: str) -> tuple[s
     return request_id, script(*acts, headers=headers, **fields)
 
 
-# --- clients that leave ---------------------------------------------------------------------------------
+# --- clients that leave -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -123,7 +123,7 @@ def test_who_leaves_after_the_answer(fake: Server, stream: str, way: str) -> Non
         talk.close()
 
 
-# --- engines that die -----------------------------------------------------------------------------------
+# --- engines that die ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_engine_that_hangs(impatient: Server) -> None:
     assert impatient.say(script(*SAY, model="fake-large")).told == (503, "network", "model_load_failed")
 
 
-# --- the service is stopped -----------------------------------------------------------------------------
+# --- the service is stopped ---------------------------------------------------------------------------
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -313,7 +313,7 @@ def test_engines_die_with_a_gateway_that_is_killed(act: dict[str, Any]) -> None:
         at_gate.close()
 
 
-# --- no room --------------------------------------------------------------------------------------------
+# --- no room ------------------------------------------------------------------------------------------
 
 
 def test_no_room_for_the_upload(fake: Server) -> None:
