@@ -20,6 +20,7 @@ from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident
 from aistack.run.lanes import Post, Ready, child_load, child_run, found_dead, load_failed, loop_run
+from aistack.run.memory import measured
 from aistack.run.process import EngineProcess, EngineSettings
 
 log = structlog.get_logger("aistack.runner")
@@ -133,6 +134,7 @@ class Runner:
     # --- steps --------------------------------------------------------------------------------------
 
     async def _evict(self, evict: Evict) -> ev.Event:
+        before = await measured(evict.device)
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.bury(evict.device)
@@ -141,6 +143,16 @@ class Runner:
             for name, relay in self._relays.items():
                 if self._bound.get(name) == evict.device:
                     await relay.evict()
+        after = await measured(evict.device)
+        if before is not None and after is not None:
+            log.info(
+                "card handed over",
+                device=evict.device,
+                job_id=evict.job_id,
+                free_before=before.free,
+                free_after=after.free,
+                residue=after.used,
+            )
         return ev.Evicted(evict.job_id)
 
     async def _load(self, step: _Step, load: Load) -> ev.Event:
