@@ -5,6 +5,7 @@ from __future__ import annotations
 ENGINES: dict[str, str] = {
     "whisper": "aistack.backends.whisper:Whisper",
     "sphinx": "aistack.backends.sphinx:Sphinx",
+    "nanochat": "aistack.backends.nanochat:Nanochat",
     "fake": "aistack.backends.fake:FakeEngine",
 }
 """Engines (child processes) by name, in listing order; `fake` is offered only by `serve --fake`."""
