@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 ROPE_BASE = 10000.0
 SOFTCAP = 15.0
 MLP_FACTOR = 4
-"""Constants of the 2025 architecture; the metadata does not tell them."""
+NORM_EPS = 2.0**-23
+"""Constants of the 2025 architecture; the metadata does not tell them.
+
+The norms' epsilon is that of single precision, which torch takes where none is given, and nanochat
+gives none; the library's default is eight times larger and shows where activations are small."""
 
 MISSHAPEN = "the shapes of their tensors do not fit their metadata."
 
@@ -71,7 +75,7 @@ def read_tensors(checkpoint: Checkpoint, tag: str) -> dict[str, torch.Tensor]:
 
     try:
         loaded = torch.load(checkpoint.model, map_location="cpu", mmap=True, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as exc:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError) as exc:
         why = "their file is damaged, or it asks for code to be run, which is refused."
         raise refused(tag, why) from exc
     if not isinstance(loaded, dict) or not all(
@@ -157,7 +161,7 @@ def model_settings(meta: Mapping[str, Any], tokenizer: Tokenizer) -> Any:
         max_position_embeddings=meta["sequence_len"],
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_BASE},
         final_logit_softcapping=SOFTCAP,
-        rms_norm_eps=1e-6,
+        rms_norm_eps=NORM_EPS,
         hidden_act="relu2",
         tie_word_embeddings=False,
         bos_token_id=token_id(tokenizer, BOS),
