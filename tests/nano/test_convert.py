@@ -39,7 +39,9 @@ def compare(original: Original, engine: Nanochat) -> None:
 
 def test_logits_are_those_of_the_original(tmp_path: Path) -> None:
     original = random_original()
-    compare(original, loaded(save_checkpoint(tmp_path / "m", original.state_dict(), tokenizer=TOKENIZER)))
+    compare(
+        original, loaded(save_checkpoint(tmp_path / "m", original.state_dict(), tokenizer=TOKENIZER))
+    )
 
 
 def test_logits_with_equal_heads(tmp_path: Path) -> None:
