@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from aistack.backends.nano_tokenizer import alphabet
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 HELD_MAX = 4
-"""A character has at most four bytes: after so many tokens, what is no character will never be one."""
+"""A character has four bytes at most: what is none after so many tokens will never be one."""
 
 
 class Decoder(Protocol):
@@ -50,29 +50,42 @@ class ByteDecoder:
 class WindowDecoder:
     """For all other vocabularies: a window of tokens is decoded with and without the new one.
 
-    The tokens before the new one stay in the window because a token's text may depend on its
-    predecessor (a leading blank).
+    The token before the new one stays in the window because a token's text may depend on its
+    predecessor (a leading blank). `fallback` are tokens that stand for single bytes: they are decoded
+    here, for the library gives up on a whole run of them if one is wrong.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, fallback: Mapping[int, int]) -> None:
         self._tokenizer = tokenizer
+        self._fallback = fallback
+        self._after_byte = [number for number, value in fallback.items() if value == ord("a")]
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._before: list[int] = []
         self._new: list[int] = []
 
     def feed(self, token: int) -> str:
+        value = self._fallback.get(token)
+        if value is not None:
+            held = self._window()
+            # A letter stands in the window for whatever the bytes become: only that something does.
+            self._before, self._new = self._after_byte, []
+            return held + self._utf8.decode(bytes([value]))
+        bytes_left = self._utf8.decode(b"", True)
         self._new.append(token)
-        text = self._text()
+        text = self._window()
         if text.endswith("\ufffd") and len(self._new) < HELD_MAX:
-            return ""
+            return bytes_left
         self._before, self._new = self._new, []
-        return text
+        return bytes_left + text
 
     def end(self) -> str:
-        return self._text() if self._new else ""
+        return self._utf8.decode(b"", True) + self._window()
 
-    def _text(self) -> str:
-        before = self._decode(self._before)
-        return self._decode(self._before + self._new)[len(before) :]
+    def _window(self) -> str:
+        """The text of the new tokens."""
+        if not self._new:
+            return ""
+        return self._decode(self._before + self._new)[len(self._decode(self._before)) :]
 
     def _decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False) if tokens else ""
@@ -85,9 +98,12 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._pieces = byte_pieces(tokenizer)
+        self._fallback = byte_tokens(tokenizer)
 
     def decoder(self) -> Decoder:
-        return WindowDecoder(self._tokenizer) if self._pieces is None else ByteDecoder(self._pieces)
+        if self._pieces is not None:
+            return ByteDecoder(self._pieces)
+        return WindowDecoder(self._tokenizer, self._fallback)
 
 
 def byte_pieces(tokenizer: Tokenizer) -> list[bytes] | None:
@@ -105,6 +121,14 @@ def byte_pieces(tokenizer: Tokenizer) -> list[bytes] | None:
         else:
             pieces[number] = bytes(bytes_of[char] for char in name)
     return pieces
+
+
+def byte_tokens(tokenizer: Tokenizer) -> dict[int, int]:
+    """Token id to the byte it stands for, where the vocabulary has such tokens (`<0x0A>`)."""
+    if "ByteFallback" not in json.dumps(json.loads(tokenizer.to_str()).get("decoder")):
+        return {}
+    found = ((tokenizer.token_to_id(f"<0x{value:02X}>"), value) for value in range(256))
+    return {number: value for number, value in found if number is not None}
 
 
 class StopStrings:

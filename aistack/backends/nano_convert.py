@@ -32,6 +32,7 @@ NORM_EPS = 2.0**-23
 The norms' epsilon is that of single precision, which torch takes where none is given, and nanochat
 gives none; the library's default is eight times larger and shows where activations are small."""
 
+DAMAGED = "their file is damaged, or it asks for code to be run, which is refused."
 MISSHAPEN = "the shapes of their tensors do not fit their metadata."
 
 _LAYER = re.compile(r"transformer\.h\.(\d+)\.(\w+)\.(\w+)\.weight")
@@ -76,8 +77,7 @@ def read_tensors(checkpoint: Checkpoint, tag: str) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(checkpoint.model, map_location="cpu", mmap=True, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError) as exc:
-        why = "their file is damaged, or it asks for code to be run, which is refused."
-        raise refused(tag, why) from exc
+        raise refused(tag, DAMAGED) from exc
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):

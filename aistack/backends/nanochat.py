@@ -286,6 +286,9 @@ def _try_out(loaded: Loaded, tag: str) -> None:
 
 def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
     """A Hugging Face directory, exactly as it was saved. Raises BackendFault."""
+    import pickle
+
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     if found.problem:
@@ -298,6 +301,8 @@ def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
             dtype=dtype,
             output_loading_info=True,
         )
+    except (SafetensorError, pickle.UnpicklingError, OSError) as exc:
+        raise nano_convert.refused(found.tag, nano_convert.DAMAGED) from exc
     except ValueError as exc:
         if "trust_remote_code" in str(exc):
             why = "they need code of their own to be run, which is refused."

@@ -32,7 +32,7 @@ VOCABULARY = read_vocabulary(FILE)
 
 
 def reference(vocabulary: Vocabulary, text: str) -> list[int]:
-    """Byte-pair encoding by definition: the leftmost pair of the lowest rank is joined, again and again."""
+    """Byte-pair encoding by definition: the leftmost pair of the lowest rank is joined, repeatedly."""
     ids = []
     for word in regex.findall(vocabulary.pattern, text):
         parts = [bytes([value]) for value in word.encode()]
