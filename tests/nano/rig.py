@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,7 @@ class Rig:
         self.gates = gates
         self.devices = devices
         self.ended: dict[str, Transition] = {}
+        self._moved = asyncio.Event()
         snapshot = Snapshot(tuple(Slot(device) for device in devices), limits=Limits())
         self.scheduler = Scheduler(snapshot, [self._note])
         settings = EngineSettings(
@@ -120,6 +121,7 @@ class Rig:
         return ModelSpec(found.tag, found.path, device, options)
 
     def _note(self, transition: Transition) -> None:
+        self._moved.set()
         if transition.target.value == "done":
             self.ended[transition.job.id] = transition
 
@@ -179,6 +181,17 @@ class Rig:
 
     def pid(self, device: str = "cpu") -> int:
         return self.runner._processes[device].pid
+
+    async def moved(self) -> None:
+        """Wait for the next transition of any job."""
+        self._moved.clear()
+        await asyncio.wait_for(self._moved.wait(), BOUND_S)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something is so, looking after every transition."""
+        async with asyncio.timeout(BOUND_S):
+            while not holds():
+                await self.moved()
 
     async def quiet(self) -> None:
         await asyncio.wait_for(self.scheduler.quiet(), BOUND_S)
