@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ class Service:
         self.scheduler.post(ev.ClientGone(job.id))
         await asyncio.wait_for(self.scheduler.quiet(), LIMIT_S)
         took = time.perf_counter() - begin
-        return took, median([b - a for a, b in zip(times, times[1:], strict=False)])
+        return took, median([b - a for a, b in pairwise(times)])
 
     def _submit(self, tokens: int, seed: int) -> tuple[Job, Any]:
         name = job_id()
