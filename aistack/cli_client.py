@@ -55,7 +55,7 @@ def _carry_out(
 ) -> int:
     """Find or start a server, do the work, print its result."""
     config = loaded.config
-    quiet = config.log.level if config.log.level in ("debug", "error") else "warning"
+    quiet = "debug" if config.log.level == "debug" else "error"
     log.configure(evolve(config.log, level=quiet), log.STDERR)
 
     async def main() -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from aistack.backends.base import ModelCard
+from aistack.chunks import Transcript
 from aistack.cli import parser
 from aistack.config_legacy import LEGACY
 from aistack.config_load import options
-from aistack.errors import Code, ErrorKind
-from aistack.stats import done_fields
+from aistack.errors import Code, ErrorKind, internal
+from aistack.jobs import Ended, Outcome
+from aistack.stats import FROM_CONTEXT, done_fields
 from tests.test_stats import done
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +74,20 @@ def test_every_old_environment_name_is_told() -> None:
 
 def test_every_field_of_job_done_is_told() -> None:
     page = (ROOT / "docs/operating/configuration.md").read_text(encoding="utf-8")
-    assert {key for key in done_fields(done(None)) if f"`{key}`" not in page} == set()
+    went_well = done_fields(
+        done(
+            Outcome(Ended.OK),
+            granted=10.0,
+            ran=11.0,
+            first=12.0,
+            result=Transcript("en", 1.0, "", 1),
+            context=dict.fromkeys(FROM_CONTEXT, "x"),
+        )
+    )
+    went_wrong = done_fields(done(Outcome(Ended.FAILED, internal()), opened=True))
+    fields = went_well.keys() | went_wrong.keys()
+    assert {"rtf", "segments", "bytes_in", "code", "in_band"} <= fields
+    assert {key for key in fields if f"`{key}`" not in page} == set()
 
 
 def test_settings_named_in_the_pages_exist() -> None:

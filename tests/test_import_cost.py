@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from aistack.backends import ENGINES
+
 HEAVY = {
     "av",
     "ctranslate2",
@@ -37,3 +39,9 @@ def test_the_parser_imports_next_to_nothing() -> None:
 
 def test_the_commands_import_no_engine_library() -> None:
     assert not imported("aistack.cli_serve", "aistack.cli_client", "aistack.config_sample") & HEAVY
+
+
+def test_the_service_and_the_engines_modules_import_no_engine_library() -> None:
+    engines = {dotted.partition(":")[0] for dotted in ENGINES.values()}
+    assert engines
+    assert not imported("aistack.service", *engines) & HEAVY

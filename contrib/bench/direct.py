@@ -22,7 +22,9 @@ class Whisper:
         self.model = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1)
 
     def segments(self, path: str) -> Iterator[str]:
-        found, _ = self.model.transcribe(path, beam_size=5, vad_filter=True, word_timestamps=True)
+        found, _ = self.model.transcribe(
+            path, beam_size=5, vad_filter=True, word_timestamps=True, temperature=0.0
+        )
         for segment in found:
             yield segment.text
 

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import io
 import json
+import math
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ BOUNDARY = "----aistack-bench"
 
 @define
 class Row:
-    """One line of the table. `ratio` is ours / reference; `bar` says what was asked, `ok` whether met."""
+    """One line of the table. `ratio` is ours / reference; `ok`: whether the bar is met."""
 
     name: str
     ours: str
@@ -79,15 +80,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def times(source: Path, seconds: float) -> int:
+    """How often `source` must be said to last `seconds`."""
+    with wave.open(str(source)) as wav:
+        return math.ceil(seconds * wav.getframerate() / wav.getnframes())
+
+
 def repeated(source: Path, seconds: float) -> bytes:
     """A WAV of at least `seconds`, made of whole repetitions of `source`."""
     with wave.open(str(source)) as wav:
         params, frames = wav.getparams(), wav.readframes(wav.getnframes())
-    times = max(1, round(seconds * params.framerate / params.nframes + 0.5))
     out = io.BytesIO()
     with wave.open(out, "wb") as wav:
         wav.setparams(params)
-        for _ in range(times):
+        for _ in range(times(source, seconds)):
             wav.writeframes(frames)
     return out.getvalue()
 

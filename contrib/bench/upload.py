@@ -59,7 +59,7 @@ class Peak(threading.Thread):
 
 
 def run(quick: bool) -> list[Row]:
-    """Pairs of one upload to the gateway and one to the bare reader. Zeros are no audio: 400 is right."""
+    """Pairs of uploads, to the gateway and to the bare reader. Zeros are no audio: 400."""
     size = GIB // 8 if quick else GIB - SLACK
     count = 2 if quick else 5
     port = free_port()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from network import GUIDED, HEADS, INNER, LAYERS, MELS, POSITIONS, TEXT_POSITIONS, WIDTH, TinyWhisper
@@ -56,7 +57,7 @@ def export(model: TinyWhisper, tokens: Tokens, out: Path, quantization: str = "i
         WhisperForConditionalGeneration,
     )
 
-    ids = {
+    ids: dict[str, Any] = {
         "eos_token_id": END,
         "pad_token_id": END,
         "bos_token_id": END,

@@ -22,6 +22,9 @@ GUIDED = (0, 1)
 """Heads of the last decoder layer that are taught to look at the word being written; they become the
 alignment heads, from which word times are read."""
 
+SHIFTS = ((-5, -2, 2, 5), (-14, -6, 6, 14))
+"""How far away, in units of 20 ms, the encoder's heads start out looking, layer by layer."""
+
 DROPOUT = 0.05
 PAIRS = list(range(0, WIDTH // 2, 2))
 """Frequencies of the position code (sine at i, cosine at i + WIDTH / 2) that the start makes use of."""
@@ -82,26 +85,6 @@ class Layer(nn.Module):
         return x + dropped(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))), weights
 
 
-class Encoder(nn.Module):
-    pos: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
-        self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.register_buffer("pos", sinusoids(POSITIONS, WIDTH))
-        self.layers = nn.ModuleList(Layer(False) for _ in range(LAYERS))
-        self.layer_norm = nn.LayerNorm(WIDTH)
-
-    def forward(self, mel: Tensor, offset: int) -> Tensor:
-        """`offset` is the place of the window in the 30 s of positions, in units of 20 ms."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.pos[offset : offset + x.shape[1]]
-        for layer in self.layers:
-            x, _ = layer(x)
-        return self.layer_norm(x)  # type: ignore[no-any-return]
-
-
 @torch.no_grad()
 def look_at(attention: Attention, head: int, shift: float, gain: float) -> None:
     """Start a head off attending `shift` positions away: rotate the sinusoids of the position code."""
@@ -133,6 +116,30 @@ def copy_position(attention: Attention, head: int, pairs: list[int]) -> None:
             attention.out_proj.weight[channel, row] += 1
 
 
+class Encoder(nn.Module):
+    pos: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
+        self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
+        self.register_buffer("pos", sinusoids(POSITIONS, WIDTH))
+        stack = [Layer(False) for _ in range(LAYERS)]
+        for layer, shifts in zip(stack, SHIFTS, strict=True):
+            for head, shift in enumerate(shifts):
+                look_at(layer.self_attn, head, shift, 2.0)
+        self.layers = nn.ModuleList(stack)
+        self.layer_norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, mel: Tensor, offset: int) -> Tensor:
+        """`offset` is the place of the window in the 30 s of positions, in units of 20 ms."""
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
+        x = x + self.pos[offset : offset + x.shape[1]]
+        for layer in self.layers:
+            x, _ = layer(x)
+        return self.layer_norm(x)  # type: ignore[no-any-return]
+
+
 class Output(NamedTuple):
     """Logits over the tokens in use (last: all others together), the last layer's attention, and the
     three labellings of the encoder's frames."""
@@ -149,7 +156,12 @@ class TinyWhisper(nn.Module):
         self.encoder = Encoder()
         self.emb = nn.Parameter(torch.randn(used + 1, WIDTH) * 0.05)  # the last row: all unused ones
         self.pos = nn.Parameter(torch.randn(TEXT_POSITIONS, WIDTH) * 0.02)
-        self.layers = nn.ModuleList(Layer(True) for _ in range(LAYERS))
+        stack = [Layer(True) for _ in range(LAYERS)]
+        for place, head in enumerate(GUIDED):
+            pairs = PAIRS[place * HEAD // 2 : (place + 1) * HEAD // 2]
+            look_at(stack[-1].encoder_attn, head, 6, 1.2)
+            copy_position(stack[-1].encoder_attn, head, pairs)
+        self.layers = nn.ModuleList(stack)
         self.layer_norm = nn.LayerNorm(WIDTH)
         self.frame = nn.Linear(WIDTH, len(tokens.frame_class) + 1)
         self.nth_word, self.nth_utterance = nn.Linear(WIDTH, 9), nn.Linear(WIDTH, 16)
@@ -161,13 +173,6 @@ class TinyWhisper(nn.Module):
         keep = torch.zeros(WIDTH)
         keep[[channel for sine in PAIRS for channel in (sine, sine + WIDTH // 2)]] = 0.5
         self.emb[first_stamp : first_stamp + STAMPS - 1] = sinusoids(POSITIONS, WIDTH) * keep
-        for layer, shifts in zip(self.encoder.layers, ((-5, -2, 2, 5), (-14, -6, 6, 14)), strict=True):
-            for head, shift in enumerate(shifts):
-                look_at(layer.self_attn, head, shift, 2.0)
-        last = self.layers[-1].encoder_attn
-        for place, head in enumerate(GUIDED):
-            look_at(last, head, 6, 1.2)
-            copy_position(last, head, PAIRS[place * HEAD // 2 : (place + 1) * HEAD // 2])
 
     def forward(self, mel: Tensor, tokens: Tensor, counted: Tensor, offset: int) -> Output:
         """Logits are computed only where `counted`."""

@@ -108,20 +108,20 @@ class Windows:
             if rng.random() < 0.5 or not scene.placed:
                 top = power.max() if scene.placed else 1.0
                 tilt = 10 ** np.linspace(rng.uniform(-1, 0.5), rng.uniform(-1.5, 0.5), MELS)
-                hiss = noise.chisquare(3, (MELS, frames)) / 3
-                power = power + (top * 10 ** rng.uniform(-7, -3.7) * tilt[:, None] * hiss)
+                hiss = top * 10 ** rng.uniform(-7, -3.7) * noise.chisquare(3, (MELS, frames)) / 3
+                power = power + (tilt[:, None] * hiss).astype(np.float32)
             if rng.random() < 0.5:
                 curve = np.interp(np.arange(MELS), np.linspace(0, MELS, 6), noise.normal(0, 0.3, 6))
-                power = power * 10 ** curve[:, None]
+                power = power * (10 ** curve[:, None]).astype(np.float32)
             if rng.random() < 0.06:
                 power = power.copy()
                 power[rng.randint(60, 66) :] *= 1e-7  # a telephone
-        mel = np.log10(np.clip(power, 1e-10, None))
+        mel: NDArray[np.float32] = np.log10(np.clip(power, np.float32(1e-10), None))
         mel = (np.maximum(mel, mel.max() - 8.0) + 4.0) / 4.0
         if scene.cut is None and rng.random() < 0.5:  # faster-whisper fills windows up with zeros
             end = max((at + utterance.frames for utterance, at in scene.placed), default=0)
             mel[:, min(frames, end + rng.randint(0, 60)) :] = 0.0
-        return mel.astype(np.float32)
+        return mel
 
     # --- text --------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Windows:
         wanted = [IGNORED] * (len(prompt) - 1) + [tk.place(token) for token in script.tokens]
         # language detection: what follows the start token is learned even though it is given
         wanted[len(context)] = tk.place(tk.language[scene.language] if scene.placed else tk.nospeech)
-        spans: list[Span] = [None] * (len(prompt) - 1) + script.spans
+        spans: list[Span] = [*(None for _ in prompt[1:]), *script.spans]
         return mel, given, wanted, spans, self._labels(scene, frames)
 
     def batch(self, size: int, frames: int) -> Batch:

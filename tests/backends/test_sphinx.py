@@ -55,12 +55,8 @@ def test_a_run_leaves_nothing_behind(sphinx: Sphinx, tmp_path: Path) -> None:
     fresh = Sphinx()
     fresh.load(ModelSpec("pocketsphinx-en-us", "", "cpu"), lambda progress: None)
     first = listen(fresh, HELLO)
-    listen(fresh, write_wav(tmp_path / "x.wav", noise(4)))
-    again = listen(fresh, HELLO)
-    assert [segment.text for segment in again.segments] == [segment.text for segment in first.segments]
-    assert [word.start for word in again.words] == pytest.approx(
-        [word.start for word in first.words], abs=0.011
-    )
+    listen(fresh, write_wav(tmp_path / "x.wav", samples_of(HELLO) // 20 + noise(7.175, 40)))
+    assert listen(fresh, HELLO).segments == first.segments
 
 
 @pytest.mark.parametrize("extra", [0, 1, 479])

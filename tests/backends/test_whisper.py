@@ -143,7 +143,7 @@ def test_a87_a_wrong_hint_is_taken_and_does_not_fail(hint: str, code: str, whisp
 def test_an_english_only_model_neither_translates_nor_takes_hints(
     whisper: Whisper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library would warn of either and go on; such a model has no other language and no other task."""
+    """The library would warn of either and go on: such a model has no other language or task."""
     assert known("de", ["en"]) is None and known("en-GB", ["en"]) == "en"
     calls = []
     real = whisper._model.transcribe
@@ -220,11 +220,6 @@ def test_batched_gives_real_segments(whisper: Whisper) -> None:
     assert_in_order(heard)
     assert len(heard.segments) >= 20
     assert wer(SPOKEN[LONG.name]["text"], heard.text) < 0.5
-
-
-def test_batched_by_setting(whisper: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whisper, "_batched", True)
-    assert listen(whisper, LONG).segments == listen(whisper, LONG, batched=True).segments
 
 
 # --- cancel ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aistack.jobs import Job, Outcome, Resident, Snapshot
+from aistack.jobs import Column, Job, Outcome, Resident, Snapshot, Transition
 from aistack.jobs import effects as do
 from tests.jobs.build import service
 from tests.jobs.world import World
@@ -20,13 +20,14 @@ class Walk(World):
     there are several. The laws are checked after every move.
     """
 
-    __slots__ = ("answers", "ended", "last")
+    __slots__ = ("answers", "done", "ended", "last")
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__(snapshot, (), deaths=99)
         self.last: list[str] = []
         self.answers: dict[str, list[Any]] = {}
         self.ended: dict[str, Outcome] = {}
+        self.done: dict[str, Job] = {}
 
     def perform(self, effect: do.Effect, outcomes: dict[str, Any]) -> None:
         super().perform(effect, outcomes)
@@ -34,6 +35,10 @@ class Walk(World):
         self.answers.setdefault(effect.job_id, []).append(effect)
         if isinstance(effect, do.Discard):
             self.ended[effect.job_id] = outcomes[effect.job_id]
+
+    def observe(self, transition: Transition) -> None:
+        if transition.target is Column.DONE:
+            self.done[transition.job.id] = transition.job
 
     def __call__(self, *move: Any) -> str:
         """Make the move; the effects that followed, in order, as words."""

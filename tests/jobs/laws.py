@@ -239,3 +239,26 @@ def check_transitions(before: Snapshot, reaction: Reaction) -> None:
     assert {job_id: where for job_id, where in column.items() if job_id not in over} == after
     ends = [e.job_id for e in reaction.effects if isinstance(e, do.Discard)]
     assert sorted(ends) == sorted(over), "Discard comes exactly once, with DONE"
+
+
+def arrows(before: Snapshot, event: ev.Event, reaction: Reaction) -> set[tuple[Any, str, Column]]:
+    """Where the event's own row led each job it was about: its first transition, or nowhere else."""
+    name = type(event).__name__
+    first: dict[str, tuple[Any, Column]] = {}
+    for t in reaction.transitions:
+        first.setdefault(t.job.id, (t.source, t.target))
+    match event:
+        case ev.Submitted(job=job):
+            about = [job.id]
+        case ev.DrainBegan() | ev.DrainExpired():
+            about = list(before.jobs)
+        case ev.Vanished():
+            about = []
+        case _:
+            about = [event.job_id]
+    stay = {job_id: (before.jobs[job_id].column,) * 2 for job_id in about if job_id in before.jobs}
+    return {(source, name, target) for source, target in ({**stay, **_only(first, about)}).values()}
+
+
+def _only(first: dict[str, Any], about: list[str]) -> dict[str, Any]:
+    return {job_id: arrow for job_id, arrow in first.items() if job_id in about}

@@ -63,6 +63,7 @@ def test_row_4_its_model_cools_down_even_when_the_slot_is_busy(walk: Start) -> N
     assert w.new(b.listen("j", PARAKEET, patience=30)) == REFUSED
     fault = w.fault("j")
     assert (fault.code, fault.retry_after) == (Code.LOAD_COOLING_DOWN, 10)
+    assert fault.kind is ErrorKind.NETWORK
     assert "parakeet failed to load 2 times" in fault.message and "10 seconds" in fault.message
     assert w.resident() is None, "and what is resident was not evicted for it"
 
@@ -244,6 +245,14 @@ def test_a_bound_route_keeps_to_its_card(walk: Start) -> None:
     w = walk(WHISPER, None)
     assert w.new(b.listen("j", WHISPER, device="gpu1")) == "Evict(j)"
     assert w.said("j", do.Evict).device == "gpu1"
+
+
+def test_selected_weights_may_belong_to_another_backend(walk: Start) -> None:
+    other = b.Resident("transformers", "d20")
+    w = walk(OLD, other, selected=other)
+    assert w.new(b.generate("j", b.WHOLE)) == "Run(j)"
+    assert w.said("j", do.Run).device == "gpu1"
+    assert w.said("j", do.Run).route == Route("transformers", "d20", Vram.OWN)
 
 
 def test_selected_goes_where_the_selected_weights_sit(walk: Start) -> None:

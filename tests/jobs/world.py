@@ -8,10 +8,10 @@ of words, so a trace that broke a law can be printed and replayed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from aistack.chunks import Progress, Vram
-from aistack.jobs import Job, Mode, Op, Resident, Snapshot, handle
+from aistack.jobs import Job, Mode, Op, Resident, Snapshot, Transition, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.model import evolve
@@ -46,6 +46,9 @@ class World:
         "todo",
         "vanished",
     )
+
+    arrows: ClassVar[set[Any] | None] = None
+    """Where rows led, as (column, event, column), if anybody wants to know."""
 
     def __init__(self, snapshot: Snapshot, todo: tuple[Job, ...] = (), deaths: int = 0) -> None:
         self.snapshot = snapshot
@@ -203,8 +206,12 @@ class World:
         before = self.snapshot
         reaction = handle(before, event)
         laws.check_transitions(before, reaction)
+        if self.arrows is not None:
+            self.arrows.update(laws.arrows(before, event, reaction))
         self.snapshot = reaction.snapshot
         self.after = (event, reported)
+        for transition in reaction.transitions:
+            self.observe(transition)
         outcomes = {
             t.job.id: t.job.outcome for t in reaction.transitions if t.job.id not in self.snapshot.jobs
         }
@@ -212,6 +219,9 @@ class World:
             self.perform(effect, outcomes)
         self.after = None
         laws.check(self)
+
+    def observe(self, transition: Transition) -> None:
+        """For those who want to read the log."""
 
     # --- effects -------------------------------------------------------------------------------------
 
