@@ -60,13 +60,14 @@ class Serve:
                 self.lines.append(line)
                 self._changed.notify_all()
 
-    def logged(self, message: str) -> dict[str, Any]:
-        """The first log line with this message, waited for; an ended process ends the wait."""
+    def logged(self, message: str, **fields: Any) -> dict[str, Any]:
+        """The first log line with this message and these fields, waited for."""
+        wanted = {"message": message, **fields}
         found: list[dict[str, Any]] = []
 
         def there() -> bool:
             parsed = [json.loads(line) for line in self.lines if line.startswith("{")]
-            found[:] = [line for line in parsed if line.get("message") == message]
+            found[:] = [line for line in parsed if all(line.get(k) == v for k, v in wanted.items())]
             return bool(found)
 
         with self._changed:
@@ -184,21 +185,21 @@ def test_a5_a8_without_any_library_it_starts_and_serves(serve: Start) -> None:
     assert service.wait() == 0
 
 
-@pytest.mark.parametrize("way", ["close", "reset", "half_close"])
-@pytest.mark.parametrize("stream", ["true", "false"])
-def test_a17_who_leaves_is_noticed_in_production_and_logged_with_499(
-    way: str, stream: str, serve: Start, gates: Gates
-) -> None:
+def test_a17_who_leaves_is_noticed_in_production_and_logged_with_499(serve: Start, gates: Gates) -> None:
     service = serve("--fake", "--port", "0")
-    mine = {"X-Request-ID": "mine.17"}
-    call = service.client.send(acts(SAY, {"gate": "a"}, SAY), stream=stream, headers=mine)
-    gates.entered()
-    getattr(call, way)()
-    line = service.logged("job.done")
-    assert (line["status"], line["kind"], line["outcome"]) == (499, "cancelled", "cancelled")
-    assert line["request_id"] == "mine.17"
-    assert service.client.transcribe(acts(SAY)).status == 200
-    call.close()
+    for way in ("close", "reset", "half_close"):
+        for stream in ("true", "false"):
+            mine = f"{way}.{stream}"
+            script = acts(SAY, {"gate": mine}, SAY)
+            call = service.client.send(script, stream=stream, headers={"X-Request-ID": mine})
+            gates.entered(mine)
+            getattr(call, way)()
+            line = service.logged("job.done", request_id=mine)
+            assert (line["status"], line["kind"], line["outcome"]) == (499, "cancelled", "cancelled")
+            access = service.logged("http.access", request_id=mine)
+            assert access["status"] == 499
+            call.close()
+            assert service.client.transcribe(acts(SAY)).status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,10 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.backends.listening import AUDIO, samples_of, write_wav
 from tests.contract.client import BOUND_S, FORM, PATH, Answer, Call, acts, form, types
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Loads, Service, running
@@ -294,13 +292,3 @@ def test_a158_invalid_requests_do_not_disturb_the_running_one(
         assert types(answer.events) == ["delta", "delta", "done"]
     else:
         assert answer.json == {"text": "zero one two"}
-
-
-def test_a147_with_a_real_engine(whisper: Service, tmp_path: Path) -> None:
-    file = write_wav(tmp_path / "x.wav", np.tile(samples_of(AUDIO / "digits-en-long.wav"), 3))
-    call = whisper.client.send(file, stream="true")
-    next(call.events())
-    assert whisper.client.transcribe(AUDIO / "digits-en.wav").status == 503
-    since = whisper.mark
-    call.close()
-    assert whisper.ended(since) == "cancelled"

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backends.listening import AUDIO, HELLO, samples_of, silence, write_wav
+from tests.backends.listening import HELLO, samples_of, silence, write_wav
 from tests.contract.client import Answer, deltas, types
 from tests.contract.service import Gates, Service
+from tests.contract.sounds import DE, EN, LONG, SOUNDS
 
-EN, DE, LONG = AUDIO / "digits-en.wav", AUDIO / "digits-de.wav", AUDIO / "digits-en-long.wav"
 ONE = {"say": "one", "end": 1}
 TWO = {"say": "two", "start": 1, "end": 2}
 
@@ -30,15 +30,10 @@ class Streamed:
         return [event for event in self.events if event["type"] == "transcript.text.delta"]
 
 
-@pytest.fixture(scope="module", params=["whisper", "whisper, many segments", "sphinx"])
+@pytest.fixture(scope="module", params=list(SOUNDS))
 def streamed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Streamed:
-    if request.param == "sphinx":
-        return Streamed(request.getfixturevalue("sphinx_"), HELLO)
-    whisper: Service = request.getfixturevalue("whisper_")
-    if request.param == "whisper":
-        return Streamed(whisper, EN)
-    clip = write_wav(tmp_path_factory.mktemp("clip") / "x.wav", samples_of(LONG)[: 20 * 16_000])
-    return Streamed(whisper, clip)
+    service, sound = SOUNDS[request.param]
+    return Streamed(request.getfixturevalue(service), sound(tmp_path_factory.mktemp("sound")).file)
 
 
 def test_a118_a_stream_of_events(streamed: Streamed) -> None:
@@ -70,17 +65,6 @@ def test_a121_a_delta_arrives_before_the_audio_is_done(fakes: Service, gates: Ga
     let_pass()
     assert [event["type"] for event in events] == ["transcript.text.delta", "transcript.text.done"]
     call.close()
-
-
-def test_a121_whispers_first_delta_comes_before_its_last(whisper: Service, tmp_path: Path) -> None:
-    since = whisper.mark
-    file = write_wav(tmp_path / "x.wav", np.tile(samples_of(LONG), 3))
-    call = whisper.client.send(file, stream="true")
-    first = next(call.events())
-    assert first["type"] == "transcript.text.delta"
-    assert "done" not in whisper.path_of(since), "three minutes are not decoded yet"
-    call.close()
-    assert whisper.ended(since) == "cancelled"
 
 
 def test_a122_a_delta_carries_its_segment(streamed: Streamed) -> None:
@@ -175,19 +159,32 @@ def test_a133_a134_a_failure_in_a_stream_is_its_last_event(
     assert fakes.play(ONE).status == 200, "and the next request works"
 
 
-@pytest.mark.parametrize(("way", "stream"), [("close", "true"), ("half_close", "false")])
-def test_a113_a135_who_leaves_stops_whisper_on_long_audio(
-    way: str, stream: str, whisper: Service, tmp_path: Path
+@pytest.fixture
+def minutes(tmp_path: Path) -> Path:
+    """Three minutes, which keep Whisper busy for a while."""
+    return write_wav(tmp_path / "x.wav", np.tile(samples_of(LONG), 3))
+
+
+def test_a121_a135_a147_whispers_deltas_come_while_it_works_until_the_client_leaves(
+    whisper: Service, minutes: Path
 ) -> None:
-    """Half an hour would keep the engine for many seconds; the job ends long before its audio."""
-    file = write_wav(tmp_path / "x.wav", np.tile(samples_of(LONG), 30))
     since = whisper.mark
-    call = whisper.client.send(file, stream=stream)
-    if stream == "true":
-        assert next(call.events())["type"] == "transcript.text.delta"
-    else:
-        whisper.reached("running", since)
-    getattr(call, way)()
+    call = whisper.client.send(minutes, stream="true")
+    assert next(call.events())["type"] == "transcript.text.delta"
+    assert "done" not in whisper.path_of(since), "three minutes are not decoded yet"
+    assert whisper.client.transcribe(EN).status == 503
+    since = whisper.mark
+    call.close()
+    assert whisper.ended(since) == "cancelled"
+    whisper.quiet()
+    assert whisper.client.transcribe(EN).status == 200
+
+
+def test_a113_a135_who_leaves_stops_whisper_before_any_answer(whisper: Service, minutes: Path) -> None:
+    since = whisper.mark
+    call = whisper.client.send(minutes)
+    whisper.reached("running", since)
+    call.half_close()
     assert whisper.ended(since) == "cancelled"
     whisper.quiet()
     assert whisper.client.transcribe(EN).status == 200
@@ -196,7 +193,7 @@ def test_a113_a135_who_leaves_stops_whisper_on_long_audio(
 
 @pytest.mark.parametrize("stream", ["true", "false"])
 def test_a135_who_leaves_stops_the_embedded_engine(stream: str, sphinx: Service, tmp_path: Path) -> None:
-    file = write_wav(tmp_path / "x.wav", np.tile(samples_of(HELLO), 30))
+    file = write_wav(tmp_path / "x.wav", np.tile(samples_of(HELLO), 5))
     since = sphinx.mark
     call = sphinx.client.send(file, stream=stream)
     if stream == "true":
