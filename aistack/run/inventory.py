@@ -225,17 +225,17 @@ def entries(
     ]
     if not cards:
         return ()
-    listed = [_entry(engine, card, residents) for engine, card in cards]
     whisper = next((card for engine, card in cards if engine == "whisper"), None)
-    if whisper is not None:
-        listed += [
-            _entry(
-                "whisper",
-                evolve(whisper, id=model, owned_by="local", created=created.get(model, 0)),
-                residents,
-            )
-            for model in facts.local
-        ]
+    local = {
+        model: evolve(whisper, id=model, owned_by="local", created=created.get(model, 0))
+        for model in (facts.local if whisper is not None else ())
+    }
+    # A card whose id was given a directory stands for that directory: routing prefers it too.
+    own = [
+        ("whisper", local.pop(card.id)) if card.id in local else (engine, card) for engine, card in cards
+    ]
+    own += [("whisper", card) for card in local.values()]
+    listed = [_entry(engine, card, residents) for engine, card in own]
     alias = ModelEntry(
         id=AUTO,
         created=AUTO_CREATED,

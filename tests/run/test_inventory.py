@@ -212,6 +212,15 @@ async def test_local_directories_are_listed_beside_whisper(build: Build, tmp_pat
     assert ids(await build("sphinx", config=config).models()) == ["auto", SPHINX]
 
 
+async def test_a_size_with_weights_of_its_own_is_listed_once(build: Build, tmp_path: Path) -> None:
+    weights = tmp_path / "model.bin"
+    weights.write_bytes(b"x")
+    stock = build("whisper", "sphinx", config=Config(models=Models(local={SMALL: str(tmp_path)})))
+    assert ids(await stock.models()) == ["auto", SMALL, SPHINX]
+    entry = await stock.entry(SMALL)
+    assert (entry.owned_by, entry.created) == ("local", int(weights.stat().st_mtime))
+
+
 async def test_one_entry(build: Build) -> None:
     stock = build("whisper", "sensevoice")
     assert (await stock.entry(SENSEVOICE)).id == SENSEVOICE
