@@ -166,16 +166,17 @@ def orders(jobs: int, real: int, seed: int) -> list[Order]:
     """The run, from its seed."""
     dice = random.Random(seed)
     audio = (AUDIO / "digits-en.wav").read_bytes()
+    killing = frozenset(dice.sample(range(jobs), max(2, round(jobs * KILLS))))
     blocks = min(BLOCKS, max(1, real // 10))
     size, per_block = jobs // blocks, real // blocks
     made = []
     for at in range(jobs):
         listening = at % size >= size - per_block and at // size < blocks
-        made.append(_order(dice, audio if listening else None))
+        made.append(_order(dice, audio if listening else None, at in killing))
     return made
 
 
-def _order(dice: random.Random, audio: bytes | None) -> Order:
+def _order(dice: random.Random, audio: bytes | None, kill: bool) -> Order:
     leaves = dice.random() < LEAVING
     fields = {"stream": "true"} if dice.random() < 0.5 else {}
     if audio is None:
@@ -185,7 +186,6 @@ def _order(dice: random.Random, audio: bytes | None) -> Order:
         body = multipart(json.dumps(script).encode(), model="fake-small", **fields)
     else:
         body = multipart(audio, model="tiny-digits", **fields)
-    kill = dice.random() < KILLS
     if not leaves:
         return Order(body, kill=kill)
     sent = dice.random() if dice.random() < 0.05 else 1.0
