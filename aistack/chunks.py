@@ -77,6 +77,31 @@ class Speak:
     language: str | None = None
 
 
+@frozen
+class Message:
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@frozen
+class Generate:
+    """Continue the conversation with the assistant's next turn.
+
+    `temperature` 0 takes the likeliest token every time; `top_k` 0 filters nothing; `max_tokens`
+    none is what the context leaves. Generation ends before any of the strings in `stop`. The same
+    `seed` draws the same tokens; none is a fresh one.
+    """
+
+    messages: tuple[Message, ...]
+    temperature: float = 0.8
+    top_k: int = 50
+    max_tokens: int | None = 512
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
 # --- yielded ---------------------------------------------------------------------------------------
 
 
@@ -138,9 +163,10 @@ class Piece:
 
 @frozen
 class Token:
-    """Text of one or more generated tokens."""
+    """Text of one or more generated tokens, and the number of the slot that made it."""
 
     text: str
+    slot: int = 0
 
 
 Chunk = Segment | Notice | Head | Piece | Token
@@ -182,10 +208,11 @@ class Tail:
 
 @frozen
 class Generated:
-    """The end of a generation."""
+    """The end of a generation: tokens made, why it ended ("stop" or "length"), tokens of the prompt."""
 
     tokens: int
     finish_reason: str
+    prompt_tokens: int = 0
 
 
 @frozen
@@ -234,7 +261,7 @@ _BY_NAME: dict[str, Any] = {
     for kind in (
         *(Segment, Notice, Head, Piece, Token, Progress),
         *(Transcript, Tail, Generated),
-        *(ModelSpec, Listen, Speak),
+        *(ModelSpec, Listen, Speak, Generate),
     )
 }
 
@@ -262,4 +289,7 @@ def from_frame(frame: Mapping[str, Any]) -> Any:
         fields["headers"] = tuple((name, value) for name, value in fields["headers"])
     elif kind is Piece or kind is Tail:
         fields["data"] = base64.b64decode(fields["data"])
+    elif kind is Generate:
+        fields["messages"] = tuple(Message(**message) for message in fields["messages"])
+        fields["stop"] = tuple(fields["stop"])
     return kind(**fields)

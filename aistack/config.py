@@ -1,8 +1,7 @@
-"""The configuration: frozen sections with their sentences; read once from a file, then the environment.
+"""The configuration: frozen sections, each field with its sentence and its rule.
 
-`sections()` yields what `aistack sample-config` prints, so the sample cannot drift. Times are
-seconds, sizes bytes. Unknown names in a file are refused with a suggestion; unknown `AISTACK_*`
-names in the environment are warned about once (orchestrators inject some).
+Times are seconds, sizes bytes. `config_load` reads the layers (file, environment, command line);
+`config_sample` prints the annotated sample from the same sentences, so that it cannot drift.
 """
 
 from __future__ import annotations
@@ -11,8 +10,12 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from aistack.config_rules import addresses, at_least, between, not_empty, one_of
+
 GiB = 1024**3
 MiB = 1024**2
+MONTH_S = 30 * 24 * 3600.0
+"""Longest time that makes sense anywhere here; a larger one is a slip of the unit."""
 
 
 @frozen
@@ -20,6 +23,7 @@ class Server:
     """Where the service listens and whom it lets in."""
 
     listen: tuple[str, ...] = field(
+        validator=addresses,
         default=("127.0.0.1:11500",),
         metadata={"says": "Addresses to listen on, host:port; several are allowed."},
     )
@@ -37,21 +41,26 @@ class Server:
         metadata={"says": "DNS names, besides the machine's own, that a Host header may carry."},
     )
     drain_grace_s: float = field(
+        validator=between(0, MONTH_S),
         default=20.0,
         metadata={"says": "After SIGTERM: how long running jobs may go on."},
     )
     send_timeout_s: float = field(
+        validator=between(0.001, MONTH_S),
         default=120.0,
         metadata={"says": "A client that takes no byte for so long is cut off."},
     )
     upload_idle_s: float = field(
+        validator=between(0.001, MONTH_S),
         default=60.0,
         metadata={"says": "An upload that brings no byte for so long is given up."},
     )
     max_upload_bytes: int = field(
-        default=1 * GiB, metadata={"says": "Largest audio upload; beyond it 413."}
+        validator=at_least(1), default=1 * GiB, metadata={"says": "Largest audio upload; beyond it 413."}
     )
-    max_json_bytes: int = field(default=64 * MiB, metadata={"says": "Largest JSON body; beyond it 413."})
+    max_json_bytes: int = field(
+        validator=at_least(1), default=64 * MiB, metadata={"says": "Largest JSON body; beyond it 413."}
+    )
     spool_dir: str = field(
         default="", metadata={"says": "Folder for uploads in progress. Empty: the system's."}
     )
@@ -63,29 +72,41 @@ class Slots:
 
     devices: tuple[str, ...] = field(
         default=("auto",),
+        validator=not_empty,
         metadata={
             "says": 'One slot per device: "auto" (cuda:0 if there is a GPU), "cpu", "cuda:1", ...'
         },
     )
     line_max: int = field(
+        validator=between(0, 10_000),
         default=16,
         metadata={"says": "How many callers may stand in line (those who sent Prefer: wait=N)."},
     )
     wait_s: float = field(
+        validator=between(0, MONTH_S),
         default=0.0,
         metadata={"says": "Patience of callers who did not say: 0 is an immediate 503."},
     )
-    wait_max_s: float = field(default=300.0, metadata={"says": "Cap on a caller's Prefer: wait=N."})
+    wait_max_s: float = field(
+        validator=between(0, MONTH_S),
+        default=300.0,
+        metadata={"says": "Cap on a caller's Prefer: wait=N."},
+    )
     idle_unload_s: float = field(
-        default=300.0, metadata={"says": "An idle model is unloaded after so long; 0 keeps it for ever."}
+        validator=between(0, MONTH_S),
+        default=300.0,
+        metadata={"says": "An idle model is unloaded after so long; 0 keeps it for ever."},
     )
     preload: str = field(default="", metadata={"says": "A model to load at start."})
     open_after_s: float = field(
+        validator=between(0.001, MONTH_S),
         default=15.0,
         metadata={"says": "A streaming answer's headers go out after so long, if nothing came before."},
     )
     heartbeat_s: float = field(
-        default=10.0, metadata={"says": "A comment is sent when a stream has been silent for so long."}
+        validator=between(0.001, MONTH_S),
+        default=10.0,
+        metadata={"says": "A comment is sent when a stream has been silent for so long."},
     )
 
 
@@ -94,26 +115,32 @@ class Engines:
     """What all engine processes share."""
 
     kill_after_s: float = field(
+        validator=between(0, MONTH_S),
         default=0.0,
-        metadata={
-            "says": "How long a cancelled run may take to stop before it is killed; 0: as the engine says."
-        },
+        metadata={"says": "A cancelled run still going after so long is killed; 0: as the engine says."},
     )
     stall_s: float = field(
-        default=120.0, metadata={"says": "A load or run without any sign of life for so long is killed."}
+        validator=between(0.001, MONTH_S),
+        default=120.0,
+        metadata={"says": "A load or run without any sign of life for so long is killed."},
     )
     start_s: float = field(
-        default=120.0, metadata={"says": "How long an engine process may take to say hello."}
+        validator=between(0.001, MONTH_S),
+        default=120.0,
+        metadata={"says": "How long an engine process may take to say hello."},
     )
-    nice: int = field(default=10, metadata={"says": "Niceness of engine processes (POSIX)."})
+    nice: int = field(
+        validator=between(0, 19), default=10, metadata={"says": "Niceness of engine processes (POSIX)."}
+    )
     threads: int = field(
-        default=0, metadata={"says": "CPU threads per engine; 0: what the engine thinks best."}
+        validator=between(0, 1024),
+        default=0,
+        metadata={"says": "CPU threads per engine; 0: what the engine thinks best."},
     )
     spare: str = field(
+        validator=one_of("auto", "on", "off"),
         default="auto",
-        metadata={
-            "says": 'Keep an evicted engine\'s next process warm: "on", "off", "auto" (from 16 GB of RAM on).'
-        },
+        metadata={"says": "Keep an evicted engine's next process warm; auto: from 16 GB of RAM on."},
     )
     disabled: tuple[str, ...] = field(
         default=(), metadata={"says": "Engines not to offer, by name (whisper, sphinx, ...)."}
@@ -130,17 +157,95 @@ class EngineSection:
             "says": "Interpreter of another environment to run this engine in (same aistack version)."
         },
     )
+    kill_after_s: float = field(
+        default=0.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "As engines.kill_after_s, for this engine."},
+    )
+
+
+@frozen
+class WhisperSection(EngineSection):
+    """Settings of the Whisper engine."""
+
     compute_type: str = field(
         default="",
-        metadata={"says": "Whisper: CTranslate2 compute type; empty: float16 on CUDA, int8 on CPU."},
+        metadata={"says": "CTranslate2 compute type; empty: float16 on CUDA, int8 on CPU."},
     )
     batched: bool = field(
-        default=False, metadata={"says": "Whisper: always use the batched pipeline for whole answers."}
+        default=False, metadata={"says": "Always use the batched pipeline for whole answers."}
     )
-    batch_size: int = field(default=8, metadata={"says": "Whisper: windows per batch."})
-    kill_after_s: float = field(
-        default=0.0, metadata={"says": "As engines.kill_after_s, for this engine."}
+    batch_size: int = field(
+        default=8, validator=between(1, 256), metadata={"says": "Windows per batch."}
     )
+
+
+@frozen
+class ParakeetSection(EngineSection):
+    """Settings of NVIDIA Parakeet (NeMo)."""
+
+    weights: str = field(
+        default="",
+        metadata={"says": "A .nemo file or a Hugging Face id; empty: nvidia/parakeet-tdt-0.6b-v3."},
+    )
+    local_attention_above_s: float = field(
+        default=300.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "Longer audio is heard with local attention, whose memory does not grow."},
+    )
+    attention_context: int = field(
+        default=256,
+        validator=between(8, 4096),
+        metadata={"says": "Local attention: frames of 80 ms heard to each side."},
+    )
+    window_s: float = field(
+        default=720.0,
+        validator=between(10, MONTH_S),
+        metadata={"says": "Longer audio is heard in windows of this length."},
+    )
+    overlap_s: float = field(
+        default=120.0,
+        validator=between(1, MONTH_S),
+        metadata={"says": "How much neighbouring windows share; they are joined in there."},
+    )
+    least_s: float = field(
+        default=300.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "A shorter last window joins the one before it."},
+    )
+
+
+@frozen
+class SensevoiceSection(EngineSection):
+    """Settings of SenseVoice (FunASR)."""
+
+    weights: str = field(
+        default="", metadata={"says": "A model directory or a hub id; empty: iic/SenseVoiceSmall."}
+    )
+    vad: str = field(
+        default="", metadata={"says": "Directory or hub id of the voice detector; empty: FSMN-VAD."}
+    )
+    hub: str = field(
+        default="ms",
+        validator=one_of("ms", "hf"),
+        metadata={"says": 'Where weights come from: "ms" (ModelScope) or "hf" (Hugging Face).'},
+    )
+    itn: bool = field(default=True, metadata={"says": "Write numbers as digits and add punctuation."})
+    vad_silence_ms: int = field(
+        default=800,
+        validator=between(50, 10_000),
+        metadata={"says": "Silence that ends a stretch of speech."},
+    )
+
+
+@frozen
+class SphinxSection(EngineSection):
+    """Settings of the embedded engine, which needs no download."""
+
+
+@frozen
+class FakeSection(EngineSection):
+    """Settings of the scripted engine of the tests; not in the sample."""
 
 
 DEFAULT_ALIASES: Mapping[str, str] = {
@@ -169,9 +274,15 @@ class Models:
 class Log:
     """What is logged and how."""
 
-    level: str = field(default="info", metadata={"says": "debug, info, warning or error."})
+    level: str = field(
+        validator=one_of("debug", "info", "warning", "error"),
+        default="info",
+        metadata={"says": "debug, info, warning or error."},
+    )
     format: str = field(
-        default="auto", metadata={"says": '"json", "pretty", or "auto": pretty on a terminal.'}
+        validator=one_of("auto", "json", "pretty"),
+        default="auto",
+        metadata={"says": '"json", "pretty", or "auto": pretty on a terminal.'},
     )
 
 
@@ -182,8 +293,10 @@ class Config:
     server: Server = field(factory=Server)
     slots: Slots = field(factory=Slots)
     engines: Engines = field(factory=Engines)
-    whisper: EngineSection = field(factory=EngineSection)
-    sphinx: EngineSection = field(factory=EngineSection)
-    fake: EngineSection = field(factory=EngineSection)
+    whisper: WhisperSection = field(factory=WhisperSection)
+    parakeet: ParakeetSection = field(factory=ParakeetSection)
+    sensevoice: SensevoiceSection = field(factory=SensevoiceSection)
+    sphinx: SphinxSection = field(factory=SphinxSection)
+    fake: FakeSection = field(factory=FakeSection)
     models: Models = field(factory=Models)
     log: Log = field(factory=Log)

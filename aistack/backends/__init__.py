@@ -4,8 +4,9 @@ from __future__ import annotations
 
 ENGINES: dict[str, str] = {
     "whisper": "aistack.backends.whisper:Whisper",
+    "parakeet": "aistack.backends.parakeet:Parakeet",
+    "sensevoice": "aistack.backends.sensevoice:SenseVoice",
     "sphinx": "aistack.backends.sphinx:Sphinx",
-    "espeak": "aistack.backends.espeak:Espeak",
     "fake": "aistack.backends.fake:FakeEngine",
 }
 """Engines (child processes) by name, in listing order; `fake` is offered only by `serve --fake`."""

@@ -7,7 +7,7 @@ A fake engine takes the uploaded file as its script if it is a JSON list, one ob
     {"progress": [done, total]}             yield progress
     {"fail": "oom" | "malformed" | "network" | "bug"}
     {"crash": "kill" | "segv" | "exit"}     end the process in that way
-    {"hang": true}                          never come back, deaf to the token
+    {"hang": true | "name"}                 never come back, deaf to the token (told at a gate first)
     {"print": "text"}                       write to stdout, as libraries do
     {"spam": n}                             n bytes of output without a line break
 
@@ -142,7 +142,9 @@ class FakeEngine:
                 raise _FAILURES[how]
             case {"crash": str(how)}:
                 crash(how)
-            case {"hang": _}:
+            case {"hang": where}:
+                if isinstance(where, str):
+                    pass_gate(where, cancel)
                 while True:
                     signal.pause()
             case {"print": str(text)}:

@@ -32,7 +32,6 @@ class Draft:
         "changes",
         "effects",
         "event",
-        "freed",
         "jobs",
         "transitions",
     )
@@ -44,7 +43,6 @@ class Draft:
         self.jobs = base.jobs
         self._jobs_copied = False
         self.changes: dict[str, Any] = {}
-        self.freed = False
         self.effects: list[Effect] = []
         self.transitions: list[Transition] = []
 
@@ -114,7 +112,7 @@ class Draft:
 
     def move(self, job: Job, source: Column | None, **changes: Any) -> Job:
         """As `change`, and a transition for the log; `source` is the column it came from."""
-        if "state" in changes and changes["state"] is not job.state:
+        if "state" in changes:
             changes["since"] = self.at
         changed = self.change(job, **changes)
         self.transitions.append(Transition(changed, source, self.event, changed.column, self.at))
@@ -126,7 +124,6 @@ class Draft:
     def release(self, job: Job) -> None:
         """Give the job's slot back."""
         self.set_slot(self.slot_of(job).device, holder=None)
-        self.freed = True
 
     def end(self, job: Job, source: Column | None, outcome: Outcome) -> None:
         """The job is DONE: out of line, slot and book; Discard is its last effect."""

@@ -13,7 +13,7 @@ from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job, Reaction, Snapshot
-from aistack.jobs.states import HOLDING, Column, Mode, Op, Step
+from aistack.jobs.states import HOLDING, Column, Mode, Op
 from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
 
 
@@ -50,7 +50,7 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
                 _apply(draft, job, event)
         case _:
             _apply(draft, snapshot.jobs.get(event.job_id), event)
-    if draft.freed or (draft.changes and draft.line):
+    if draft.changes and draft.line:
         _release(draft)
     return draft.commit()
 
@@ -71,36 +71,32 @@ def _apply(draft: Draft, job: Job | None, event: ev.Event) -> None:
 
 
 def _vanished(draft: Draft, event: ev.Vanished) -> None:
-    """An idle engine died: its slot is empty, unless a step of that engine will report it itself."""
+    """An idle engine died: its slot is empty. If the holder uses that model, its step reports it."""
     slot = draft.base.slot(event.device)
-    if slot.resident != event.resident:
-        return
-    holder = draft.jobs.get(slot.holder) if slot.holder is not None else None
-    if holder is not None:
-        ours = holder.step is Step.RUN and holder.route.backend == event.resident.backend
-        if ours or holder.step is Step.EVICT:
-            return
-    draft.set_slot(event.device, resident=None)
+    holder = draft.jobs[slot.holder] if slot.holder is not None else None
+    used = holder is not None and holder.route.resident == event.resident
+    if slot.resident == event.resident and not used:
+        draft.set_slot(event.device, resident=None)
 
 
 def _release(draft: Draft) -> None:
     """While someone in line may take a free slot, the first who may becomes its holder."""
-    granted = True
-    while granted:
-        granted = False
-        for job_id in draft.line:
-            job = draft.jobs[job_id]
-            if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
-                draft.leave_line(job)
-                complete(draft, job, Column.WAITING)
-                granted = True
-                break
-            slot = plan.choose(draft, job)
-            if slot is not None:
-                draft.leave_line(job)
-                grant(draft, job, Column.WAITING, slot.device)
-                granted = True
-                break
+    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.line):
+        pass
+
+
+def _served(draft: Draft, job: Job) -> bool:
+    """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
+    if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
+        draft.leave_line(job)
+        complete(draft, job, Column.WAITING)
+        return True
+    slot = plan.choose(draft, job)
+    if slot is None:
+        return False
+    draft.leave_line(job)
+    grant(draft, job, Column.WAITING, slot.device)
+    return True
 
 
 def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
@@ -115,12 +111,12 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     if job is None or job.column not in HOLDING:
         return None
     match event:
-        case ev.Failed():
+        case ev.Failed() | ev.Stopped():
             return ev.Failed(job.id, errors.internal(), event.lost, event.at)
-        case ev.Evicted() | ev.Loaded() | ev.Finished():
+        case ev.Evicted():
+            return ev.Failed(job.id, errors.internal(), True, event.at)
+        case ev.Loaded() | ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
-        case ev.Stopped():
-            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
             return ev.Spoiled(job.id, errors.internal(), event.at)
         case ev.Spoiled():

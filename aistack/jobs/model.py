@@ -68,6 +68,9 @@ class Outcome:
 class Job:
     """One request on its way. Times are seconds on the scheduler's clock.
 
+    `streams`: its wire sends chunks as they come; asked once, at submission, so that being granted a
+    slot runs no wire code in another job's reaction.
+
     `patience` is how long its caller is willing to stand in line; `turn` counts how often it stood
     there; `opened`: response headers are out; `answered`: a SWAP has had its 202; `reached`: slots
     a SWAP has already changed; `parts`: chunks kept for a whole answer. `submitted`, `granted`,
@@ -91,6 +94,7 @@ class Job:
     turn: int = 0
     slot: str | None = None
     step: Step | None = None
+    streams: bool = False
     opened: bool = False
     answered: bool = False
     reached: tuple[str, ...] = ()

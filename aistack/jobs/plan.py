@@ -12,7 +12,7 @@ from aistack.chunks import Vram
 from aistack.jobs.draft import Draft
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import SELECTED, Job, Resident, Slot, evolve
-from aistack.jobs.states import Column, Op, Step
+from aistack.jobs.states import HOUSEKEEPING, Op, Step
 
 
 def fits(job: Job, slot: Slot) -> bool:
@@ -32,25 +32,19 @@ def stale(draft: Draft, slot: Slot) -> bool:
     """Whether `slot` holds, or is about to hold, the weights that a swap replaces."""
     if draft.selected is None:
         return False
-    if slot.resident == draft.selected:
-        return True
-    holder = draft.jobs.get(slot.holder) if slot.holder else None
-    return (
-        holder is not None
-        and holder.op is not Op.SWAP
-        and holder.column in (Column.PREPARING, Column.CANCELLED)
-        and holder.route.vram is Vram.OWN
-        and holder.route.resident == draft.selected
-    )
+    holder = draft.jobs[slot.holder] if slot.holder is not None else None
+    wanted = holder.route.resident if holder is not None else None
+    return draft.selected in (slot.resident, wanted)
 
 
 def unreached(draft: Draft, swap: Job) -> list[Slot]:
     """The slots a SWAP has still to change, in order.
 
-    Those with old weights; if there are none, one slot of its choice, unless it has changed one.
+    Those with old weights (one that was changed may hold them again: someone asked for them by
+    name); if there are none, one slot of its choice, unless it has changed one.
     """
     wanted = swap.route.resident
-    fitting = [slot for slot in draft.slots if fits(swap, slot) and slot.device not in swap.reached]
+    fitting = [slot for slot in draft.slots if fits(swap, slot)]
     if wanted != draft.selected:
         old = [slot for slot in fitting if stale(draft, slot)]
         if old:
@@ -89,7 +83,7 @@ def only_housekeeping_holds(draft: Draft, job: Job) -> bool:
     holders = [
         draft.jobs[slot.holder] for slot in draft.slots if slot.holder is not None and fits(job, slot)
     ]
-    return bool(holders) and all(holder.op in (Op.LOAD, Op.UNLOAD) for holder in holders)
+    return all(holder.op in HOUSEKEEPING for holder in holders)
 
 
 def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load | Run] | None:

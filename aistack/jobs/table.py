@@ -103,10 +103,13 @@ def complete(d: Draft, job: Job, source: Column | None) -> None:
         return
     if job.slot is not None:
         d.release(job)
-        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None, progress=None)
+        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None)
     if not plan.unreached(d, job):
         d.set(selected=job.route.resident, selected_ok=True)
         d.end(job, source, Outcome(Ended.OK))
+        return
+    if d.mode is Mode.DRAINING:
+        d.end(job, source, Outcome(Ended.REVOKED, errors.shutting_down()))
         return
     job = d.move(job, source, turn=job.turn + 1)
     d.set(line=(job.id, *d.line))
@@ -119,7 +122,9 @@ def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
     job = evolve(plan.resolve(job, d.selected), slot=device, since=d.at)
     if job.granted is None:
         job = evolve(job, granted=d.at)
-    d.write(job)
+    if job.streams and job.route.vram is Vram.OWN:
+        # A relayed answer's status and headers are its upstream's: they cannot go out before it.
+        d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
     advance(d, job, source)
 
 
@@ -142,7 +147,8 @@ def note_failed_load(d: Draft, job: Job, fault: Fault) -> None:
     cooling = d.cooling
     failures = cooling[wanted].failures + 1 if wanted in cooling else 1
     limits = d.base.limits
-    pause = min(limits.cooldown_first * 2 ** (failures - 2), limits.cooldown_max)
+    doublings = min(failures - 2, 32)  # a model may fail for weeks: the power must stay a float
+    pause = min(limits.cooldown_first * 2**doublings, limits.cooldown_max)
     cooling[wanted] = Broken(failures, d.at + pause if failures > 1 else d.at)
     d.set(cooling=cooling)
 
@@ -217,10 +223,10 @@ def submitted(d: Draft, job: Job) -> None:
         if settled:
             d.end(job, None, Outcome(Ended.OK))
             return
+    if not job.detached:
+        job = evolve(job, streams=job.wire.streams)
     slot = plan.choose(d, job)
     if slot is not None:
-        if job.wire.streams and not job.detached and job.route.vram is Vram.OWN:
-            d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))
         grant(d, job, None, slot.device)
         return
     stand_in_line(d, job)
@@ -322,7 +328,7 @@ def progressed(d: Draft, job: Job, e: ev.Progressed) -> None:
 
 def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
     """Keep the chunk for the whole answer, or open the stream with it."""
-    if not job.wire.streams:
+    if not job.streams:
         d.change(job, parts=(*job.parts, e.chunk))
         return
     head = job.wire.head(e.chunk)
@@ -342,7 +348,7 @@ def produced_next(d: Draft, job: Job, e: ev.Produced) -> None:
 
 def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
     """Send the whole answer, or the whole of a stream that had nothing to show before."""
-    if job.wire.streams:
+    if job.streams:
         head, tail = job.wire.head(None), job.wire.tail(e.result)
         d.say(OpenStream(job.id, head))
         if tail is not None:
@@ -452,6 +458,9 @@ _NOTHING_SENT = Refusal("a job in line has nothing that could spoil")
 
 Cell = Row | Refusal
 
+SUBMITTED_TO = (W, P, R, D)
+"""Where a submission may lead."""
+
 TABLE: Mapping[Column, Mapping[type, Cell]] = {
     W: {
         ev.Evicted: _STEP_IN_LINE,
@@ -469,7 +478,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.DrainExpired: _EMPTIED,
     },
     P: {
-        ev.Evicted: Row(evicted, (P, R, S, D)),
+        ev.Evicted: Row(evicted, (P, R, D)),
         ev.Loaded: Row(loaded, (R, S, W, D)),
         ev.Progressed: Row(progressed, (P,)),
         ev.Produced: _NOT_READY,

@@ -144,9 +144,14 @@ async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio
 
 
 async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -> ev.Event:
-    """A failure the engine told; after running out of memory its process is not to be trusted."""
+    """A failure the engine told; some leave a process that is not to be trusted with another run.
+
+    After running out of memory it may hold what it could get; after an error nobody knows on a card,
+    its CUDA context may be dead.
+    """
     fault = _told(frame, process, run.job_id)
-    if fault.code is Code.OUT_OF_MEMORY:
+    strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
+    if strange or fault.code is Code.OUT_OF_MEMORY:
         await process.bury(run.device)
         return ev.Failed(run.job_id, fault, lost=True)
     process.busy = False
@@ -154,16 +159,13 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
 
 
 def _told(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
-    """The fault of a "failed" frame; its traceback goes to the log."""
+    """The fault of a "failed" frame; its traceback goes to the log, unless the input was at fault."""
     fault = fault_from_frame(frame["fault"])
-    level = log.warning if fault.kind in (ErrorKind.MALFORMED, ErrorKind.CANCELLED) else log.error
-    level(
-        "engine failed",
-        engine=process.backend,
-        job_id=job_id,
-        code=fault.code.value,
-        traceback=frame.get("trace", ""),
-    )
+    known = {"engine": process.backend, "job_id": job_id, "code": fault.code.value}
+    if fault.kind is ErrorKind.MALFORMED:
+        log.info("engine refused the input", **known)
+    else:
+        log.error("engine failed", **known, traceback=frame.get("trace", ""))
     return fault
 
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import signal
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from attrs import frozen
@@ -53,6 +53,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
         self.backend = settings.name
         self.died = asyncio.Event()
         self.busy = False
+        self.warmed = False
         self.on_idle_death: Any = None
         self._frames: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._unpacker = Unpacker()
@@ -92,8 +93,8 @@ class EngineProcess(asyncio.SubprocessProtocol):
         if self._transport is None or self.died.is_set():
             return
         pipe = self._transport.get_pipe_transport(0)
-        if isinstance(pipe, asyncio.WriteTransport):
-            pipe.write(pack({"do": do, **fields}))
+        if pipe is not None:
+            cast(asyncio.WriteTransport, pipe).write(pack({"do": do, **fields}))
 
     async def frame(self, timeout_s: float) -> dict[str, Any]:
         """The next frame. Raises EngineDied, TimeoutError."""
@@ -151,8 +152,8 @@ class EngineProcess(asyncio.SubprocessProtocol):
     # --- the loop's callbacks --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
+        # uvloop's transports are not derived from asyncio's classes
+        self._transport = cast(asyncio.SubprocessTransport, transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:

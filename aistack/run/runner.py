@@ -107,7 +107,11 @@ class Runner:
         try:
             report = await self._carry_out(step)
         except asyncio.CancelledError:
-            report = ev.Stopped(effect.job_id)
+            report = (
+                ev.Stopped(effect.job_id)
+                if step.obeys.is_set()
+                else ev.Failed(effect.job_id, errors.shutting_down(), lost=True)
+            )
         except Exception as exc:
             log.exception("step failed", step=type(effect).__name__, job_id=effect.job_id)
             report = ev.Failed(effect.job_id, errors.fault_from(exc, errors.GATEWAY))
@@ -172,9 +176,13 @@ class Runner:
             return ev.Failed(load.job_id, fault, lost=True)
         step.process = process
         self._processes[load.device] = process
+        was_spare = process.warmed
         report = await child_load(process, load, spec, self._post)
         if isinstance(report, ev.Loaded):
             process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
+            if was_spare:
+                # Its place is empty, and the eviction before it had found it taken.
+                self._chore(self._renew_spare(settings))
         elif self._processes.get(load.device) is process:
             del self._processes[load.device]
         return report
@@ -230,6 +238,7 @@ class Runner:
             await spare.bury("cpu")
             return
         spare.send("warm")
+        spare.warmed = True
         self._spare = spare
 
     def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from aistack.jobs import Limits
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Emit, OpenStream
-from tests.run.conftest import BOUND_S, Rig, resident, said
+from tests.run.conftest import BOUND_S, Gates, Rig, resident, said
 
 HELLO = {"say": "hello world", "end": 1}
 
@@ -75,6 +77,17 @@ async def test_an_ordinary_failure_keeps_the_process(rig: Rig) -> None:
     assert rig.runner._processes["cpu"].pid == first
 
 
+async def test_an_unknown_failure_on_a_card_ends_the_process(tmp_path: Path, gates: Gates) -> None:
+    """A CUDA context may be dead after it; a process on the CPU goes on (the test above)."""
+    rig = Rig(tmp_path, gates, ("cuda:0",), Limits())
+    await rig.start()
+    assert await rig.ask({"fail": "malformed"}) == "400 unsupported_audio"
+    assert rig.runner._processes
+    assert await rig.ask({"fail": "bug"}) == "500 internal_error"
+    assert not rig.runner._processes
+    await rig.stop()
+
+
 async def test_idle_death_is_noticed_and_the_next_request_loads_afresh(rig: Rig) -> None:
     await rig.ask(HELLO)
     await rig.quiet()
@@ -122,10 +135,10 @@ async def test_cancel_at_a_gate_frees_the_slot_and_keeps_the_process(rig: Rig) -
 
 
 async def test_a_deaf_engine_is_killed_after_its_grace(rig: Rig) -> None:
-    job = rig.job(HELLO, {"hang": True}, stream=True)
-    outlet = rig.submit(job)
-    await outlet.get()
-    await outlet.get()
+    job = rig.job(HELLO, {"hang": "deaf"}, stream=True)
+    rig.submit(job)
+    standing = await rig.gates.entered("deaf")
+    rig.gates.let_pass(standing)
     rig.scheduler.post(ev.ClientGone(job.id))
     await rig.quiet()
     assert "cpu" not in rig.runner._processes

@@ -13,19 +13,27 @@ import pytest
 
 from aistack.jobs import Limits, Op
 from aistack.jobs import events as ev
-from aistack.jobs.effects import Emit, OpenStream
+from aistack.jobs.effects import AbortStream, Emit, OpenStream
 from aistack.jobs.model import evolve
 from aistack.run import runner as runner_module
 from aistack.run.housekeeping import Housekeeping, chore
+from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
 from tests.run.conftest import BOUND_S, Gates, PlainWire, Rig, resident, said
 
 HELLO = {"say": "hello world", "end": 1}
 
 
+async def shown(outlet: Outlet) -> None:
+    """Wait for the first frame: gates and frames are two channels, and either may be first."""
+    assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), OpenStream)
+    assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), Emit)
+
+
 async def test_busy_names_the_holder_and_its_progress(rig: Rig) -> None:
-    job = rig.job({"progress": [1.0, 4.0]}, {"gate": "g"}, HELLO)
+    job = rig.job({"progress": [1.0, 4.0]}, HELLO, {"gate": "g"}, stream=True)
     outlet = rig.submit(job)
+    await shown(outlet)
     standing = await rig.gates.entered("g")
     refused = await rig.submit(rig.job(HELLO)).collect()
     error = json.loads(refused[0].answer.body)["error"]
@@ -35,7 +43,7 @@ async def test_busy_names_the_holder_and_its_progress(rig: Rig) -> None:
     assert error["holder"]["eta_s"] >= 0
     assert ("Retry-After", "5") in refused[0].answer.headers
     rig.gates.let_pass(standing)
-    assert said(await outlet.collect()) == "200 hello world"
+    await outlet.collect()
 
 
 async def test_patience_stands_in_line(rig: Rig) -> None:
@@ -125,9 +133,10 @@ async def test_drain_lets_the_running_finish_and_refuses_the_rest(rig: Rig) -> N
 
 async def test_drain_ends_what_does_not_finish(rig: Rig) -> None:
     stream = rig.submit(rig.job(HELLO, {"gate": "g"}, HELLO, stream=True))
+    await shown(stream)
     standing = await rig.gates.entered("g")
     await asyncio.wait_for(rig.scheduler.drain(0.05), BOUND_S)
-    assert said(await stream.collect()) == "~hello world~!shutting_down."
+    assert [type(effect).__name__ for effect in await stream.collect()] == ["Emit", "CloseStream"]
     assert not rig.scheduler.snapshot.jobs
     standing.close()
 
@@ -137,15 +146,17 @@ async def test_a_stopped_scheduler_answers_at_once(rig: Rig) -> None:
     job = rig.job(HELLO)
     assert said(await rig.submit(job).collect()) == "503 shutting_down"
     assert rig.discarded == [job.id]
+    await asyncio.wait_for(rig.scheduler.drain(BOUND_S * 2), BOUND_S)
     await rig.start()
 
 
 async def test_a_dead_scheduler_leaves_nobody_waiting(rig: Rig) -> None:
     outlet = rig.submit(rig.job(HELLO, {"gate": "g"}, stream=True))
+    await shown(outlet)
     standing = await rig.gates.entered("g")
     assert rig.task is not None
     rig.task.cancel()
-    assert said(await asyncio.wait_for(outlet.collect(), BOUND_S)) == "~hello world/"
+    assert isinstance((await asyncio.wait_for(outlet.collect(), BOUND_S))[-1], AbortStream)
     standing.close()
     await rig.start()
 
@@ -179,6 +190,19 @@ async def test_a_request_during_housekeeping_waits_a_moment(rig: Rig) -> None:
     outlet = rig.submit(rig.job(HELLO))
     rig.gates.let_pass(standing)
     assert said(await asyncio.wait_for(outlet.collect(), BOUND_S)) == "200 hello world"
+
+
+async def test_every_change_of_model_finds_a_spare_not_only_every_second(rig: Rig) -> None:
+    rig.make_runner(spare=True)
+    await rig.ask(HELLO)
+    await rig.ask(HELLO, model="fake-large")
+    for model in ("fake-small", "fake-large", "fake-small"):
+        await rig.quiet()
+        await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
+        spare = rig.runner._spare
+        assert spare is not None
+        await rig.ask(HELLO, model=model)
+        assert rig.runner._processes["cpu"] is spare
 
 
 async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig) -> None:

@@ -1,0 +1,8 @@
+"""`python -m aistack`."""
+
+import sys
+
+from aistack.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Builds the parts of a service from its configuration; the only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import structlog
+from aiohttp import web
+
+from aistack.app import BROKEN, build_app
+from aistack.backends.base import Engine
+from aistack.config import Config, EngineSection, GiB
+from aistack.errors import BackendFault
+from aistack.jobs.model import Limits, Slot, Snapshot
+from aistack.run.housekeeping import Housekeeping
+from aistack.run.inventory import Inventory, real_engines
+from aistack.run.memory import free_bytes
+from aistack.run.process import EngineSettings
+from aistack.run.runner import Runner
+from aistack.run.scheduler import Observer, Scheduler
+from aistack.web.spool import sweep
+
+log = structlog.get_logger("aistack.app")
+SPARE_FROM = 16 * GiB
+
+
+def assemble(
+    config: Config,
+    observers: Sequence[Observer] = (),
+    engines: Mapping[str, str] | None = None,
+) -> web.Application:
+    """The whole service. `engines` are dotted names by name, all real ones if not given."""
+    targets = real_engines() if engines is None else dict(engines)
+    inventory = Inventory(config, engines=targets)
+    limits = Limits(line_max=config.slots.line_max, open_after=config.slots.open_after_s)
+    slots = tuple(Slot(device_of(name)) for name in config.slots.devices)
+    scheduler = Scheduler(Snapshot(slots, limits=limits), observers)
+    settings = {}
+    for name, target in targets.items():
+        # An engine that is switched off, or whose module cannot be imported, is not offered.
+        with contextlib.suppress(KeyError):
+            settings[name] = settings_of(config, inventory.engine(name), target)
+    runner = Runner(scheduler.post, scheduler.ready, inventory.spec, settings, spare=spare(config))
+    scheduler.steps = runner
+    housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
+
+    async def running(app: web.Application) -> AsyncIterator[None]:
+        await asyncio.to_thread(sweep, config.server.spool_dir)
+        task = asyncio.create_task(scheduler.run(), name="scheduler")
+        task.add_done_callback(lambda ended: _ended(ended, app))
+        if config.slots.preload:
+            await _preload(config.slots.preload, inventory, housekeeping)
+        yield
+        housekeeping.close()
+        await runner.close()
+        task.cancel()
+        await asyncio.wait([task])  # how it ended has been told by then
+
+    return build_app(config, scheduler, inventory, (running,))
+
+
+def _ended(task: asyncio.Task[None], app: web.Application) -> None:
+    """The scheduler ends only by being cancelled; any other end must end the process."""
+    if not task.cancelled():
+        log.critical("the scheduler has ended", exc_info=task.exception())
+        app[BROKEN].set()
+
+
+async def _preload(name: str, inventory: Inventory, housekeeping: Housekeeping) -> None:
+    """A model that cannot be preloaded is no reason not to start."""
+    try:
+        chosen = await inventory.route(name, None, False)
+    except BackendFault as exc:
+        log.warning("preload is not possible", model=name, reason=exc.fault.message)
+        return
+    housekeeping.preload(chosen.route.resident)
+
+
+def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
+    """How the engine's processes are started."""
+    section = getattr(config, engine.name, None)
+    section = section if isinstance(section, EngineSection) else EngineSection()
+    return EngineSettings(
+        engine.name,
+        target,
+        engine.provider,
+        section.python or sys.executable,
+        section.kill_after_s or config.engines.kill_after_s or engine.kill_after_s,
+        config.engines.stall_s,
+        config.engines.start_s,
+        config.engines.nice,
+    )
+
+
+def device_of(name: str) -> str:
+    """`auto` is the first card if there is one, else the processor."""
+    if name != "auto":
+        return name
+    return "cuda:0" if free_bytes("cuda:0") is not None else "cpu"
+
+
+def spare(config: Config) -> bool:
+    """Whether an evicted engine's next process is kept warm."""
+    if config.engines.spare != "auto":
+        return config.engines.spare == "on"
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >= SPARE_FROM
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return False

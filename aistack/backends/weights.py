@@ -1,0 +1,165 @@
+"""Where Whisper's weights are: which sizes there are, what is on disk, and getting what is not.
+
+The look at the disk is pure and needs none of the heavy libraries, because routing and the model
+list ask it in the gateway's own process. It reads the layout of the Hugging Face cache
+(`models--Owner--name/snapshots/<revision>/...`), which is documented and shared between programs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aistack.backends.base import Report
+from aistack.chunks import Progress
+
+SIZES = (
+    "tiny",
+    "tiny.en",
+    "base",
+    "base.en",
+    "small",
+    "small.en",
+    "medium",
+    "medium.en",
+    "large-v1",
+    "large-v2",
+    "large-v3",
+    "large-v3-turbo",
+    "distil-large-v3",
+)
+"""The sizes a client may name, with or without `whisper-` before them."""
+
+_HUB_IDS = {
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "distil-large-v3": "Systran/faster-distil-whisper-large-v3",
+}
+
+NEEDED = ("model.bin", "config.json", "tokenizer.json")
+"""Files without which a model directory is of no use (besides one `vocabulary.*`)."""
+
+PATTERNS = (*NEEDED, "preprocessor_config.json", "vocabulary.*")
+"""What is fetched; the same files that faster-whisper itself would fetch."""
+
+
+def hub_id(size: str) -> str:
+    """The Hugging Face id behind a size; ValueError if there is no such size.
+
+    The table is faster-whisper's own (a test compares them), kept here because importing that
+    library costs seconds.
+    """
+    if size not in SIZES:
+        raise ValueError(f"no such size: {size}")
+    return _HUB_IDS.get(size, f"Systran/faster-whisper-{size}")
+
+
+def cache_dir(environ: Mapping[str, str]) -> Path:
+    """The Hugging Face cache, by the same variables and in the same order as its own library."""
+    home = environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
+    hub = environ.get("HF_HOME", os.path.join(home, "huggingface"))
+    legacy = environ.get("HUGGINGFACE_HUB_CACHE", os.path.join(hub, "hub"))
+    found = os.path.expandvars(environ.get("HF_HUB_CACHE", legacy))
+    own_home = environ.get("HOME", "")
+    if own_home and found.startswith("~" + os.sep):
+        return Path(own_home + found[1:])
+    return Path(found).expanduser()
+
+
+def lacking(directory: Path) -> str | None:
+    """The first file that a model directory lacks; none if it is complete."""
+    for name in NEEDED:
+        if not (directory / name).is_file():
+            return name
+    return None if any(path.is_file() for path in directory.glob("vocabulary.*")) else "vocabulary.json"
+
+
+def _snapshots(repository: Path) -> Iterator[Path]:
+    """The revisions that are on disk, the one `main` stands for first."""
+    try:
+        main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+    except OSError:
+        main = ""
+    if main:
+        yield repository / "snapshots" / main
+    try:
+        others = sorted((repository / "snapshots").iterdir())
+    except OSError:
+        return
+    yield from (path for path in others if path.name != main)
+
+
+def snapshot(repo_id: str, environ: Mapping[str, str]) -> Path | None:
+    """The directory of a complete copy in the cache; none if there is none.
+
+    A download that was interrupted leaves a directory in which files are missing, or links that
+    point nowhere: that is not a copy.
+    """
+    repository = cache_dir(environ) / f"models--{repo_id.replace('/', '--')}"
+    return next((path for path in _snapshots(repository) if lacking(path) is None), None)
+
+
+def weights_on_disk(size: str, environ: Mapping[str, str]) -> bool:
+    """Whether a size could be loaded without any network. Milliseconds; imports nothing."""
+    return snapshot(hub_id(size), environ) is not None
+
+
+# --- fetching --------------------------------------------------------------------------------------
+
+POLL_S = 1.0
+"""Seconds between two looks at how much has arrived."""
+
+
+def fetch(repo_id: str, report: Report) -> Path:
+    """Download a model into the cache and return its directory. Raises what the hub's library raises.
+
+    Progress is what lies in the cache, in bytes, and is reported only when it has grown: a download
+    that hangs must look like one. The report is always made in the calling thread.
+    """
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    from huggingface_hub import snapshot_download
+
+    totals: list[float] = []
+    repository = cache_dir(os.environ) / f"models--{repo_id.replace('/', '--')}"
+    seen = -1
+    with ThreadPoolExecutor(1, "fetch") as pool:
+        download = pool.submit(
+            snapshot_download, repo_id, allow_patterns=list(PATTERNS), tqdm_class=_bars(totals)
+        )
+        while not wait((download,), timeout=POLL_S).done:
+            size = _arrived(repository)
+            if size > seen:
+                seen = size
+                total = max(totals, default=0.0)
+                report(Progress(float(size), total if total >= size > 0 else None, "bytes"))
+        return Path(download.result())
+
+
+def _arrived(repository: Path) -> int:
+    """Bytes in a repository's blobs, complete or not."""
+    total = 0
+    try:
+        with os.scandir(repository / "blobs") as entries:
+            for entry in entries:
+                total += entry.stat().st_size
+    except OSError:  # not there yet, or a part was just renamed
+        pass
+    return total
+
+
+def _bars(totals: list[float]) -> type[Any]:
+    """A progress bar class that draws nothing and notes how many bytes are expected in all."""
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    class Silent(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **kwargs | {"disable": True})
+
+        def refresh(self, *args: Any, **kwargs: Any) -> None:
+            if self._bytes and self.total:
+                totals.append(float(self.total))
+
+    return Silent

@@ -1,0 +1,175 @@
+"""The command line: `aistack serve | transcribe | models | sample-config | states`.
+
+Only the parser lives here, and what it imports is light: each command imports what it needs when
+it runs, so that `aistack --help` answers at once and `serve` listens within a second.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server stayed busy, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aistack import __version__
+
+if TYPE_CHECKING:
+    from aistack.config_load import Loaded
+
+OK, FAILED, USAGE, BUSY, STOPPED = 0, 1, 2, 3, 130
+FORMATS = ("text", "json", "verbose_json", "srt", "vtt")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar."""
+    top = argparse.ArgumentParser(
+        prog="aistack", description="One OpenAI-compatible server that shares one GPU."
+    )
+    top.add_argument("--version", action="version", version=f"aistack {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help="configuration file (TOML)")
+    common.add_argument("--fake", action="store_true", help=argparse.SUPPRESS)
+
+    serve = commands.add_parser("serve", parents=[common], help="start the server")
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (default: 11500)")
+
+    client = argparse.ArgumentParser(add_help=False)
+    client.add_argument(
+        "--server",
+        metavar="URL",
+        type=_url,
+        help="use this server (default: the configured address if one answers there, else no server)",
+    )
+
+    transcribe = commands.add_parser(
+        "transcribe",
+        parents=[common, client],
+        help="transcribe an audio file",
+        description="Transcribe an audio file and print the transcript. A running server is used if "
+        "there is one, else the work is done here.",
+    )
+    transcribe.add_argument("file", metavar="FILE", help="audio in any common format")
+    transcribe.add_argument("--model", default="auto", help="model id, as in `aistack models`")
+    transcribe.add_argument("--language", metavar="CODE", help="language of the speech, like en")
+    transcribe.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    transcribe.add_argument("--translate", action="store_true", help="translate to English")
+    transcribe.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="how long to wait for a busy server (default: 60)",
+    )
+
+    models = commands.add_parser("models", parents=[common, client], help="list the models")
+    models.add_argument("--json", action="store_true", help="print the server's answer")
+
+    commands.add_parser("sample-config", help="print a configuration file with every setting explained")
+    commands.add_parser("states", help="print the states of a job and what leads where")
+    return top
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 0 and 65535")
+    return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds between 0 and 86400")
+    return seconds
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL like http://127.0.0.1:11500")
+    return text.rstrip("/")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    return code
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "sample-config":
+        from aistack.config_sample import sample
+
+        print(sample(), end="")
+        return OK
+    if args.command == "states":
+        return _states()
+    loaded = _load(args)
+    if loaded is None:
+        return USAGE
+    if args.command == "serve":
+        from aistack.cli_serve import serve
+
+        return serve(loaded, args.fake)
+    from aistack.cli_client import models, transcribe
+
+    return (transcribe if args.command == "transcribe" else models)(args, loaded)
+
+
+def _load(args: argparse.Namespace) -> Loaded | None:
+    from aistack.config_load import ConfigError, load
+
+    try:
+        loaded = load(args.config)
+        if args.command == "serve" and (args.host is not None or args.port is not None):
+            listen = _listen(loaded, args.host, args.port)
+            loaded = load(args.config, flags={"server.listen": listen})
+    except ConfigError as exc:
+        for problem in exc.problems:
+            say(problem)
+        return None
+    return loaded
+
+
+def _listen(loaded: Loaded, host: str | None, port: int | None) -> tuple[str, ...]:
+    """One address: the first configured one with what the command line says put in."""
+    from aistack.config_rules import format_address, parse_address
+
+    configured = parse_address(loaded.config.server.listen[0])
+    return (
+        format_address(configured[0] if host is None else host, configured[1] if port is None else port),
+    )
+
+
+def _states() -> int:
+    import importlib
+
+    try:
+        picture = importlib.import_module("aistack.jobs.picture")
+    except ModuleNotFoundError:
+        say("This build has no page of states.")
+        return FAILED
+    print(picture.states_page(), end="")
+    return OK
+
+
+def say(message: str) -> None:
+    """A sentence for the person at the terminal."""
+    print(f"aistack: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,128 @@
+"""Where log lines go: a thread that writes them, so that a request never waits for a log.
+
+Whoever reads our stdout may stop reading (a full pipe), be gone (a broken pipe) or have no room (a
+full disk). Then lines are dropped and counted, and the count is told once writing works again. A
+logging call never blocks on the file and never raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import select
+import sys
+import threading
+from collections.abc import Callable
+
+ROOM = 10_000
+"""Lines that may wait to be written."""
+BATCH = 256
+CLOSE_S = 2.0
+"""How long an exit may wait for the reader of our stdout."""
+
+
+class Sink(logging.Handler):
+    """A handler that formats in the caller's thread and writes to `fd` in its own."""
+
+    def __init__(self, fd: int, room: int = ROOM) -> None:
+        super().__init__()
+        self._fd = fd
+        self._lines: queue.Queue[bytes | Callable[[], None] | None] = queue.Queue(room)
+        self._lost = 0
+        self._torn = False
+        self._told = False
+        self._thread = threading.Thread(target=self._write_all, name="aistack-log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put the line into the queue, or count it as lost."""
+        try:
+            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+        except Exception:  # noqa: BLE001 - any argument of any library's line may fail to format
+            line = _own_line("a log line could not be formatted", logger=record.name)
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Wait until what was logged so far is written, `CLOSE_S` at most."""
+        if not self._thread.is_alive():
+            return
+        reached = threading.Event()
+        with contextlib.suppress(queue.Full):
+            self._lines.put(reached.set, timeout=CLOSE_S)
+            reached.wait(CLOSE_S)
+
+    def close(self) -> None:
+        """Write what is left and end the thread, `CLOSE_S` at most."""
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=CLOSE_S)
+                self._thread.join(CLOSE_S)
+        super().close()
+
+    # --- the thread ----------------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        while True:
+            lines: list[bytes] = []
+            then = self._lines.get()
+            while isinstance(then, bytes):
+                lines.append(then)
+                if len(lines) == BATCH:
+                    break
+                try:
+                    then = self._lines.get_nowait()
+                except queue.Empty:
+                    break
+            self._write(lines)
+            if then is None:
+                return
+            if not isinstance(then, bytes):
+                then()
+
+    def _write(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        lost, data = self._lost, b"".join(lines)
+        if lost:
+            data = _own_line("log lines were lost", lost=lost) + data
+        if self._torn:
+            data = b"\n" + data
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._put(rest) :]
+        except OSError as exc:
+            self._lost += len(lines)
+            self._torn = 0 < len(rest) < len(data) or self._torn
+            self._tell(exc)
+        else:
+            self._lost -= lost
+            self._torn = False
+
+    def _put(self, data: memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            # Someone who shares the terminal has made it non-blocking.
+            select.select([], [self._fd], [], 1.0)
+            return os.write(self._fd, data)
+
+    def _tell(self, exc: OSError) -> None:
+        """Once, on stderr, if that still works."""
+        if self._told:
+            return
+        self._told = True
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            print(f"aistack: log lines cannot be written ({exc.strerror})", file=sys.stderr, flush=True)  # noqa: T201 - the log itself cannot say it
+
+
+def _own_line(message: str, **fields: object) -> bytes:
+    """A line that does not go through the formatter."""
+    line = {"level": "warning", "service": "aistack", "message": message, **fields}
+    return json.dumps(line).encode() + b"\n"

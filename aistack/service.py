@@ -1,0 +1,65 @@
+"""The life of the service: build, listen, tell, wait for the end, drain, clean up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from aistack import log
+from aistack.app import BROKEN, listen, make_runner
+from aistack.assemble import assemble
+from aistack.backends import ENGINES
+from aistack.config import Config
+from aistack.routing import Facts
+from aistack.run.inventory import real_engines
+from aistack.screen import EngineNote
+from aistack.web.keys import INVENTORY
+
+Ready = Callable[[Sequence[str], Sequence[EngineNote]], None]
+
+
+class SchedulerEnded(Exception):
+    """The central task is gone: a gateway without it would hold its slot for ever."""
+
+
+async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. `fake` offers the scripted engine instead of the real ones.
+
+    Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
+    """
+    engines = {"fake": ENGINES["fake"]} if fake else real_engines()
+    app = assemble(config, [log.story], engines)
+    runner = make_runner(app)
+    try:
+        await runner.setup()
+        sites = await listen(runner, config.server.listen)
+        found = await app[INVENTORY].facts()
+        ready([_address(site) for site in sites], notes(found))
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, app[BROKEN])]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if app[BROKEN].is_set():
+            raise SchedulerEnded
+    finally:
+        await runner.cleanup()
+
+
+def _address(site: object) -> str:
+    """The address a site really listens on (the port may have been 0)."""
+    server = getattr(site, "_server", None)
+    host, port, *_ = server.sockets[0].getsockname() if server is not None else ("", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def notes(facts: Facts) -> list[EngineNote]:
+    """The engines as the start-up screen tells them."""
+    told = []
+    for engine in facts.engines.values():
+        if not engine.installed:
+            told.append(EngineNote(engine.provider, install=engine.install))
+            continue
+        ids = tuple(card.id for card in engine.cards)
+        here = [model for model in ids if model in facts.on_disk]
+        told.append(EngineNote(engine.provider, ids, remark="" if here else "fetched when first used"))
+    return told

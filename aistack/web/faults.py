@@ -1,0 +1,80 @@
+"""Failures of requests that never became jobs: exception in, envelope out; or a connection cut.
+
+Once headers are out no status can be chosen any more: then the connection is cut, so that nobody
+can take the answer for complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+from aistack.errors import Code, ErrorKind, Fault, envelope, fault_headers, internal
+from aistack.wire.base import JSON
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+def answer(fault: Fault) -> web.Response:
+    """The envelope as a response."""
+    response = web.Response(status=fault.status, body=envelope(fault), headers={"Content-Type": JSON})
+    for name, value in fault_headers(fault):
+        response.headers[name] = value
+    return response
+
+
+def gone() -> Fault:
+    """The client left before its request was complete; seen in logs only."""
+    return Fault(ErrorKind.CANCELLED, Code.CANCELLED, "The client closed the connection.")
+
+
+def too_large(message: str, param: str | None = None) -> Fault:
+    """The body is beyond a limit: 413."""
+    return Fault(ErrorKind.OVERFLOW, Code.TOO_LARGE, message, param=param)
+
+
+def from_http(exc: web.HTTPException, method: str, path: str) -> Fault:
+    """What aiohttp says in plain text, as a fault; 404 and 405 keep their status."""
+    match exc.status:
+        case 404:
+            return Fault(
+                ErrorKind.MALFORMED, Code.NOT_FOUND, f"There is nothing at {path}.", status_override=404
+            )
+        case 405:
+            return Fault(
+                ErrorKind.MALFORMED,
+                Code.METHOD_NOT_ALLOWED,
+                f"{method} is not possible on {path}.",
+                status_override=405,
+            )
+        case 413:
+            return too_large("The request body is larger than allowed here.")
+        case status if 400 <= status < 500:
+            return Fault(ErrorKind.MALFORMED, Code.INVALID_BODY, "The request could not be read.")
+        case _:
+            return internal()
+
+
+def cut(request: web.BaseRequest, after_s: float) -> None:
+    """Close the connection so that the client sees a broken answer, after what was already written.
+
+    A chunked or counted body is visibly cut by its missing end. An HTTP/1.0 body that ends with the
+    connection is not, so there the connection is reset. A client that does not even take what is
+    buffered is given `after_s` seconds.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    if request.version < HttpVersion11:
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
+        return
+    transport.close()
+    if transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(after_s, transport.abort)

@@ -1,0 +1,86 @@
+"""What the web layer needs of the rest, as protocols, and the typed keys it is found under.
+
+The layer is written against these few methods, not against the classes in `aistack.run`, so it can
+be tested with a scheduler of twenty lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from aiohttp import web
+
+from aistack.config import Config
+from aistack.contract import ModelEntry, ModelsList
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
+from aistack.jobs.events import ClientGone
+from aistack.jobs.model import Job, Resident, Snapshot
+from aistack.routing import Chosen, Facts
+
+Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
+"""What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
+
+
+def nothing() -> None:
+    """The discard of a job that owns nothing."""
+
+
+class Outlet(Protocol):
+    """One job's answer on its way out. It has one reader: `delivery`."""
+
+    async def get(self) -> Reply:
+        """The next reply; waits for it."""
+        ...
+
+
+class Scheduler(Protocol):
+    """The central task, seen from here."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The service at this moment."""
+        ...
+
+    def submit(self, job: Job, discard: Callable[[], None] = ...) -> Outlet:
+        """Hand a job in. `discard` is called exactly once, when the job is over."""
+        ...
+
+    def post(self, event: ClientGone) -> None:
+        """Hand an event in."""
+        ...
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse what is new, let what runs go on for `grace_s`, then end it; wait for that."""
+        ...
+
+
+class Inventory(Protocol):
+    """Who would serve right now."""
+
+    async def facts(self) -> Facts:
+        """What is here now, without asking the hub."""
+        ...
+
+    async def route(self, name: str | None, language: str | None, translate: bool) -> Chosen:
+        """Who serves this transcription. Raises BackendFault."""
+        ...
+
+    async def models(self, residents: Collection[Resident] = ()) -> ModelsList:
+        """All entries; `residents` are in memory now."""
+        ...
+
+    async def entry(self, model: str, residents: Collection[Resident] = ()) -> ModelEntry:
+        """One of them. Raises BackendFault: 404 `model_not_found`."""
+        ...
+
+
+CONFIG = web.AppKey("config", Config)
+SCHEDULER: web.AppKey[Scheduler] = web.AppKey("scheduler")
+INVENTORY: web.AppKey[Inventory] = web.AppKey("inventory")
+
+REQUEST_ID = web.RequestKey("request_id", str)
+BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun")
+"""The response whose headers are out; its absence means that a status can still be chosen."""
+LOST = web.RequestKey("lost", bool)
+"""The client left, or was cut off, before its answer was complete."""

@@ -1,0 +1,27 @@
+"""GET /v1/models and /v1/models/{id}: what would serve right now. Never touches the slot."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from aistack.converters import to_plain
+from aistack.jobs.model import Resident, Snapshot
+from aistack.web.answers import json_answer
+from aistack.web.keys import INVENTORY, SCHEDULER
+
+
+def residents(snapshot: Snapshot) -> frozenset[Resident]:
+    """What sits on any card."""
+    return frozenset(slot.resident for slot in snapshot.slots if slot.resident is not None)
+
+
+async def models(request: web.Request) -> web.StreamResponse:
+    """The list."""
+    here = residents(request.app[SCHEDULER].snapshot)
+    return json_answer(to_plain(await request.app[INVENTORY].models(here)))
+
+
+async def model(request: web.Request) -> web.StreamResponse:
+    """One entry. The id may contain slashes, escaped or not."""
+    here = residents(request.app[SCHEDULER].snapshot)
+    return json_answer(to_plain(await request.app[INVENTORY].entry(request.match_info["id"], here)))

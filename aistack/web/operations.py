@@ -1,0 +1,94 @@
+"""OPERATIONS: the one list of routes. The router and the documentation are made from exactly this."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from attrs import frozen
+
+from aistack.contract import (
+    HealthResponse,
+    ModelEntry,
+    ModelsList,
+    StreamEvent,
+    TranscriptionForm,
+    TranscriptionJson,
+    TranscriptionVerbose,
+)
+from aistack.web import audio, health, models
+from aistack.web.patience import hold_continue
+from aistack.wire.transcript import PLAIN, VTT
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@frozen
+class Operation:
+    """One method on one path.
+
+    `takes` is the structured request type, none if there is no body; `gives` the types (or media
+    types) of good answers. `guard` names the key it asks for: "" (open), "api" or "internal".
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tags: tuple[str, ...]
+    takes: Any = None
+    gives: tuple[Any, ...] = ()
+    guard: str = "api"
+
+
+_HEARD = (
+    TranscriptionJson,
+    TranscriptionVerbose,
+    PLAIN,
+    VTT,
+    StreamEvent,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "GET", "/health", health.health, "Liveness", ("service",), gives=(HealthResponse,), guard=""
+    ),
+    Operation(
+        "GET",
+        "/v1/models",
+        models.models,
+        "Models that would serve now",
+        ("models",),
+        gives=(ModelsList,),
+    ),
+    Operation(
+        "GET", "/v1/models/{id:.+}", models.model, "One of them", ("models",), gives=(ModelEntry,)
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/transcriptions",
+        audio.transcriptions,
+        "Speech to text",
+        ("audio",),
+        takes=TranscriptionForm,
+        gives=_HEARD,
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/translations",
+        audio.translations,
+        "Speech to English text",
+        ("audio",),
+        takes=TranscriptionForm,
+        gives=_HEARD,
+    ),
+)
+
+
+def register(app: web.Application, operations: tuple[Operation, ...]) -> None:
+    """Put the operations into the router; a GET answers HEAD as well."""
+    for operation in operations:
+        methods = ("GET", "HEAD") if operation.method == "GET" else (operation.method,)
+        for method in methods:
+            app.router.add_route(method, operation.path, operation.handler, expect_handler=hold_continue)

@@ -1,0 +1,34 @@
+"""`python -m contrib.bench [asr slot health upload machine] [--quick] [--json FILE]`.
+
+Prints one table of medians and ratios. Starts every server it needs on loopback and stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from contrib.bench.harness import Row, save, table
+
+PARTS = ("asr", "slot", "health", "upload", "machine")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m contrib.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, for a first look")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    for part in options.parts:
+        found = importlib.import_module(f"contrib.bench.{part}").run(options.quick)
+        print(table(found), flush=True)
+        rows += found
+    if len(options.parts) > 1:
+        print("\n" + table(rows))
+    if options.json:
+        save(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
