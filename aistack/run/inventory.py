@@ -241,7 +241,7 @@ def entries(
                 residents,
             )
             for model in facts.local
-            if model.lower() not in taken
+            if model.lower() not in taken and model in facts.on_disk
         ]
     alias = ModelEntry(
         id=AUTO,
