@@ -261,8 +261,8 @@ class OllamaSection:
         default=False,
         metadata={"says": "Ollama is not on this machine's loopback, but uses this card all the same."},
     )
-    slot: str = field(
-        default="", metadata={"says": "The slot (of slots.devices) it shares; empty: the first."}
+    device: str = field(
+        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
     )
 
 
@@ -275,8 +275,8 @@ class QwenTtsSection:
         default="qwen3-tts-12hz-0.6b-customvoice",
         metadata={"says": "The id it is listed under."},
     )
-    slot: str = field(
-        default="", metadata={"says": "The slot (of slots.devices) it shares; empty: the first."}
+    device: str = field(
+        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
     )
     rewrite_model: bool = field(
         default=True, metadata={"says": "Replace the listed id and OpenAI's by the one it serves."}

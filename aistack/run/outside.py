@@ -46,8 +46,8 @@ class Outside:
         )
         self.relays: dict[str, Relay] = {self.ollama.name: self.ollama, self.speech.name: self.speech}
         self.bound = {
-            self.ollama.name: devices.get(chat.slot, devices[""]),
-            self.speech.name: devices.get(speech.slot, devices[""]),
+            self.ollama.name: devices.get(chat.device, devices[""]),
+            self.speech.name: devices.get(speech.device, devices[""]),
         }
 
     def chat_route(self, model: str | None) -> Route:
