@@ -1,0 +1,393 @@
+"""`python -m contrib.bench.soak [--jobs N] [--real N] [--clients N] [--seed N]`: the long run.
+
+Thousands of jobs through the real command line, with the scripted engine and the tiny Whisper behind
+one slot; a third of the clients leave at random moments, some engine processes are killed. What a
+leak would change is compared before and after, the gateway's memory at half time and at the end,
+and every job must have told its end exactly once. Everything random comes from the seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from attrs import define, field, frozen
+
+from contrib.bench.harness import AUDIO, HEADERS, ROOT, TINY, free_port, multipart, wait_healthy
+
+GROWTH_MAX = 5_000_000
+"""Bytes that the gateway may grow in the second half."""
+LEAVING = 1 / 3
+KILLS = 1 / 200
+"""Of all jobs, how many see an engine process killed when they start."""
+BLOCKS = 10
+"""The real jobs come in so many blocks: each change of engine costs a start."""
+MOMENT_S = 0.06
+"""A client that leaves does so within this time: in line, while its job runs, or just after."""
+BOUND_S = 60.0
+_RESET = struct.pack("ii", 1, 0)
+
+# The command line as it is, except that it offers the scripted engine beside the real ones.
+BOTH = """
+import sys
+import aistack.service
+from aistack.backends import ENGINES
+from aistack.cli import main
+aistack.service.real_engines = lambda: dict(ENGINES)
+sys.exit(main())
+"""
+
+CONFIG = """
+[server]
+spool_dir = "{spool}"
+[slots]
+devices = ["cpu"]
+line_max = 64
+idle_unload_s = 0
+[engines]
+threads = 1
+spare = "off"
+kill_after_s = 0.3
+[models.local]
+tiny-digits = "{tiny}"
+[log]
+level = "debug"
+format = "json"
+"""
+
+
+@frozen
+class Order:
+    """One request to be made. `leave_s`: when its client leaves (none: it stays); `sent`: how much of
+    the request it sends before that."""
+
+    body: bytes
+    leave_s: float | None = None
+    reset: bool = False
+    sent: float = 1.0
+    kill: bool = False
+
+
+@frozen
+class Vitals:
+    """What a leak would change."""
+
+    descriptors: int
+    threads: int
+    processes: int
+    spooled: int
+
+
+@define
+class Report:
+    """What came of a run; `failures` are the bars that were missed, as sentences."""
+
+    jobs: int
+    seconds: float = 0.0
+    before: Vitals | None = None
+    after: Vitals | None = None
+    rss: list[int] = field(factory=list)
+    clients: Counter[str] = field(factory=Counter)
+    outcomes: Counter[str] = field(factory=Counter)
+    submitted: int = 0
+    done: int = 0
+    told_once: int = 0
+    illegal: int = 0
+    never_jobs: int = 0
+    killed: int = 0
+    failures: list[str] = field(factory=list)
+
+    def judge(self) -> None:
+        """Fill `failures`."""
+        grown = self.rss[2] - self.rss[1]
+        bars = {
+            f"the gateway grew by {grown} bytes in the second half": grown <= GROWTH_MAX,
+            f"before {self.before}, after {self.after}": self.before == self.after,
+            f"{self.submitted} jobs, not {self.jobs}": self.submitted == self.jobs,
+            f"{self.told_once} jobs of {self.submitted} have one job.done line": (
+                self.told_once == self.done == self.submitted
+            ),
+            f"{self.illegal} lines about an illegal transition": self.illegal == 0,
+            "no job was served": self.outcomes["ok"] > 0,
+            "no job was cancelled": self.outcomes["cancelled"] > 0,
+        }
+        self.failures = [sentence for sentence, met in bars.items() if not met]
+
+    def __str__(self) -> str:
+        start, half, end = (f"{each / 1e6:.1f}" for each in self.rss)
+        return "\n".join(
+            [
+                f"jobs              {self.submitted} in {self.seconds:.0f} s, {self.killed} engine "
+                f"processes killed, {self.never_jobs} clients left before they were a job",
+                f"job.done lines    {self.done}; jobs with exactly one: {self.told_once}",
+                f"outcomes          {dict(self.outcomes.most_common())}",
+                f"clients saw       {dict(self.clients.most_common())}",
+                f"gateway RSS, MB   {start} at the start, {half} at 50 %, {end} at 100 % "
+                f"(last half {(self.rss[2] - self.rss[1]) / 1e6:+.2f})",
+                f"before            {self.before}",
+                f"after             {self.after}",
+                f"IllegalTransition {self.illegal}",
+                *(f"FAILED            {each}" for each in self.failures),
+            ]
+        )
+
+
+# --- what is asked -----------------------------------------------------------------------------------
+
+ACTS: tuple[tuple[int, list[dict[str, Any]]], ...] = (
+    (60, [{"say": "one two", "end": 1}, {"say": "three", "start": 1, "end": 2}]),
+    (20, [{"progress": [1, 2]}, *({"say": "again", "start": n, "end": n + 1} for n in range(40))]),
+    (5, [{"spam": 3000}, {"print": "noise"}, {"say": "one", "end": 1}]),
+    (3, [{"say": "one", "end": 1}, {"fail": "malformed"}]),
+    (2, [{"say": "one", "end": 1}, {"fail": "bug"}]),
+    (1, [{"say": "one", "end": 1}, {"fail": "oom"}]),
+    (1, [{"say": "one", "end": 1}, {"crash": "segv"}]),
+)
+"""Weight and script."""
+
+
+def orders(jobs: int, real: int, seed: int) -> list[Order]:
+    """The run, from its seed."""
+    dice = random.Random(seed)
+    audio = (AUDIO / "digits-en.wav").read_bytes()
+    killing = frozenset(dice.sample(range(jobs), max(2, round(jobs * KILLS))))
+    blocks = min(BLOCKS, max(1, real // 10))
+    size, per_block = jobs // blocks, real // blocks
+    made = []
+    for at in range(jobs):
+        listening = at % size >= size - per_block and at // size < blocks
+        made.append(_order(dice, audio if listening else None, at in killing))
+    return made
+
+
+def _order(dice: random.Random, audio: bytes | None, kill: bool) -> Order:
+    leaves = dice.random() < LEAVING
+    fields = {"stream": "true"} if dice.random() < 0.5 else {}
+    if audio is None:
+        (script,) = dice.choices([acts for _, acts in ACTS], [weight for weight, _ in ACTS])
+        if leaves and dice.random() < 0.01:
+            script = [*script, {"hang": True}]
+        body = multipart(json.dumps(script).encode(), model="fake-small", **fields)
+    else:
+        body = multipart(audio, model="tiny-digits", **fields)
+    if not leaves:
+        return Order(body, kill=kill)
+    sent = dice.random() if dice.random() < 0.05 else 1.0
+    return Order(body, dice.uniform(0, MOMENT_S), dice.random() < 0.5, sent, kill)
+
+
+# --- the service -------------------------------------------------------------------------------------
+
+
+@define
+class Service:
+    """The gateway under test."""
+
+    port: int
+    process: psutil.Process
+    spool: Path
+    log: Path
+
+    def vitals(self) -> Vitals:
+        children = self.process.children(recursive=True)
+        return Vitals(
+            self.process.num_fds(),
+            self.process.num_threads(),
+            1 + len(children),
+            len(os.listdir(self.spool)),
+        )
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        with self.log.open() as file:
+            for text in file:
+                if text.endswith("\n"):
+                    yield json.loads(text)
+
+    def kill_an_engine(self) -> int:
+        """How many were killed: none if none runs."""
+        for child in self.process.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+                return 1
+        return 0
+
+
+@contextlib.contextmanager
+def service() -> Iterator[Service]:
+    """A gateway with both kinds of engine; SIGTERM at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "spool").mkdir()
+        (folder / "aistack.toml").write_text(CONFIG.format(spool=folder / "spool", tiny=TINY))
+        port = free_port()
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+        serve = ["serve", "--config", str(folder / "aistack.toml"), "--port", str(port)]
+        with (folder / "log").open("wb") as log, (folder / "stderr").open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-c", BOTH, *serve], stdout=log, stderr=errors, env=env
+            )
+            try:
+                wait_healthy(port)
+                yield Service(port, psutil.Process(process.pid), folder / "spool", folder / "log")
+                process.send_signal(signal.SIGTERM)
+                if process.wait(BOUND_S) != 0:
+                    raise SystemExit(f"the gateway ended with {process.returncode}")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+
+# --- the clients -------------------------------------------------------------------------------------
+
+
+def _head(body: bytes) -> bytes:
+    lines = [
+        "POST /v1/audio/transcriptions HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        "Prefer: wait=300",
+        f"Content-Type: {HEADERS['Content-Type']}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def ask(port: int, order: Order) -> str:
+    """Make one request; the status the client saw, or `left`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        request = _head(order.body) + order.body
+        writer.write(request[: max(1, int(len(request) * order.sent))])
+        if order.leave_s is None:
+            answer = await asyncio.wait_for(reader.read(-1), BOUND_S)
+            return _seen(answer)
+        await asyncio.sleep(order.leave_s)
+        if order.reset:
+            sock: socket.socket = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()
+        return "left"
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def _seen(answer: bytes) -> str:
+    status = answer[9:12].decode()
+    if status == "200" and b'"type":"error"' in answer.replace(b" ", b""):
+        return "200, then an error event"
+    return status or "nothing"
+
+
+async def play(gateway: Service, todo: list[Order], clients: int, report: Report) -> None:
+    """Carry the orders out, `clients` at a time."""
+    waiting = iter(todo)
+
+    async def client() -> None:
+        for order in waiting:
+            if order.kill:
+                report.killed += gateway.kill_an_engine()
+            report.clients[await ask(gateway.port, order)] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(client())
+
+
+def submitted(gateway: Service) -> int:
+    """Jobs that reached the machine so far."""
+    return sum(
+        1 for line in gateway.lines() if line["message"] == "job.transition" and line.get("from") is None
+    )
+
+
+async def rest(gateway: Service) -> int:
+    """Wait until every job has ended and every client has gone; the gateway's resident bytes."""
+    plain = Order(multipart(json.dumps(ACTS[0][1]).encode(), model="fake-small"))
+    assert await ask(gateway.port, plain) == "200"
+    for _ in range(int(BOUND_S / 0.05)):
+        open_ones = [
+            each for each in gateway.process.net_connections("tcp") if each.status != psutil.CONN_LISTEN
+        ]
+        if not open_ones and not os.listdir(gateway.spool):
+            break
+        await asyncio.sleep(0.05)
+    return int(gateway.process.memory_info().rss)
+
+
+async def top_up(gateway: Service, wanted: int) -> int:
+    """Jobs in place of those whose client left too early; how many were needed."""
+    plain = Order(multipart(json.dumps(ACTS[0][1]).encode(), model="fake-small"))
+    missing = wanted - submitted(gateway)
+    for _ in range(missing):
+        await ask(gateway.port, plain)
+    return missing
+
+
+async def run(gateway: Service, report: Report, todo: list[Order], clients: int) -> None:
+    """Both halves, with a rest before, between and after."""
+    crowd = [Order(multipart(bytes(2**21), model="no-such"))] * 64
+    await play(gateway, crowd, 64, Report(0))  # brings up every thread of the pool
+    report.rss.append(await rest(gateway))
+    report.before = gateway.vitals()
+    begin = time.monotonic()
+    extra = submitted(gateway)  # the jobs that only look whether it is at rest
+    half = len(todo) // 2
+    for first, last in ((0, half), (half, len(todo))):
+        await play(gateway, todo[first:last], clients, report)
+        report.never_jobs += await top_up(gateway, extra + last)
+        report.rss.append(await rest(gateway))
+        extra += 1
+    report.seconds = time.monotonic() - begin
+    report.after = gateway.vitals()
+    report.submitted = submitted(gateway) - extra
+    told = Counter(line["job_id"] for line in gateway.lines() if line["message"] == "job.done")
+    report.done = told.total() - extra
+    report.told_once = sum(1 for count in told.values() if count == 1) - extra
+    report.illegal = sum(1 for line in gateway.lines() if "IllegalTransition" in json.dumps(line))
+    report.outcomes = Counter(
+        line["outcome"] for line in gateway.lines() if line["message"] == "job.done"
+    )
+
+
+def soak(jobs: int, real: int, clients: int, seed: int) -> Report:
+    """The whole thing."""
+    report = Report(jobs)
+    with service() as gateway:
+        asyncio.run(run(gateway, report, orders(jobs, real, seed), clients))
+    report.judge()
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m contrib.bench.soak", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--real", type=int, default=500, help="how many of them by the tiny Whisper")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    report = soak(options.jobs, options.real, options.clients, options.seed)
+    print(report)
+    sys.exit(1 if report.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
