@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from aiohttp import web
 
 from aistack.config import Config, MiB
+from aistack.config_rules import parse_address
 from aistack.web import request_id
 from aistack.web.guard import split_host
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER, Inventory, Scheduler
@@ -79,21 +80,11 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def address(text: str) -> tuple[str, int]:
-    """`host:port` (`[host]:port` for IPv6) as host and port. Raises ValueError."""
-    host, _, port = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address of the form host:port")
-    return host, int(port)
-
-
 async def listen(runner: web.AppRunner, addresses: Sequence[str]) -> list[web.TCPSite]:
     """Listen on every address. Raises OSError if one is taken (the others are closed by cleanup)."""
     sites = []
     for text in addresses:
-        host, port = address(text)
+        host, port = parse_address(text)
         site = web.TCPSite(runner, host, port)
         await site.start()
         sites.append(site)

@@ -22,6 +22,7 @@ from aistack.run.memory import free_bytes
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
+from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")
 SPARE_FROM = 16 * GiB
@@ -48,6 +49,7 @@ def assemble(
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
 
     async def running(app: web.Application) -> AsyncIterator[None]:
+        await asyncio.to_thread(sweep, config.server.spool_dir)
         task = asyncio.create_task(scheduler.run(), name="scheduler")
         task.add_done_callback(lambda ended: _ended(ended, app))
         if config.slots.preload:

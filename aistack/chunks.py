@@ -6,6 +6,7 @@ Times are seconds from the start of the audio; text is without leading or traili
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -59,6 +60,46 @@ class Listen:
     granularity: str = "sentence"
     batched: bool = False
     downgrade: str = ""
+
+
+@frozen
+class Speak:
+    """Say `text` in `voice` (an engine's own name or one of OpenAI's), `speed` times as fast.
+
+    `format` is one of `speaking.FORMATS`; `language` is a subtag such as "de", or none for the
+    voice's own.
+    """
+
+    text: str
+    voice: str
+    speed: float = 1.0
+    format: str = "mp3"
+    language: str | None = None
+
+
+@frozen
+class Message:
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@frozen
+class Generate:
+    """Continue the conversation with the assistant's next turn.
+
+    `temperature` 0 takes the likeliest token every time; `top_k` 0 filters nothing; `max_tokens`
+    none is what the context leaves. Generation ends before any of the strings in `stop`. The same
+    `seed` draws the same tokens; none is a fresh one.
+    """
+
+    messages: tuple[Message, ...]
+    temperature: float = 0.8
+    top_k: int = 50
+    max_tokens: int | None = 512
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 # --- yielded ---------------------------------------------------------------------------------------
@@ -122,9 +163,10 @@ class Piece:
 
 @frozen
 class Token:
-    """Text of one or more generated tokens."""
+    """Text of one or more generated tokens, and the number of the slot that made it."""
 
     text: str
+    slot: int = 0
 
 
 Chunk = Segment | Notice | Head | Piece | Token
@@ -166,10 +208,11 @@ class Tail:
 
 @frozen
 class Generated:
-    """The end of a generation."""
+    """The end of a generation: tokens made, why it ended ("stop" or "length"), tokens of the prompt."""
 
     tokens: int
     finish_reason: str
+    prompt_tokens: int = 0
 
 
 @frozen
@@ -215,15 +258,22 @@ def separator(before: str, after: str) -> str:
 
 _BY_NAME: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Segment, Notice, Head, Token, Progress, Transcript, Generated, ModelSpec, Listen)
+    for kind in (
+        *(Segment, Notice, Head, Piece, Token, Progress),
+        *(Transcript, Tail, Generated),
+        *(ModelSpec, Listen, Speak, Generate),
+    )
 }
 
 
 def to_frame(value: Any) -> dict[str, Any]:
-    """A JSON-ready form of any value above that crosses the pipe (bytes never do)."""
+    """A JSON-ready form of any value above that crosses the pipe; bytes travel as base64."""
     name = type(value).__name__
     if name not in _BY_NAME:
         raise TypeError(f"{name} does not cross the pipe")
+    if isinstance(value, Piece | Tail):
+        data = base64.b64encode(value.data).decode("ascii")
+        return {"is": name, **attrs.asdict(value), "data": data}
     return {"is": name, **attrs.asdict(value)}
 
 
@@ -237,4 +287,9 @@ def from_frame(frame: Mapping[str, Any]) -> Any:
         fields["tokens"] = tuple(fields.get("tokens", ()))
     elif kind is Head:
         fields["headers"] = tuple((name, value) for name, value in fields["headers"])
+    elif kind is Piece or kind is Tail:
+        fields["data"] = base64.b64decode(fields["data"])
+    elif kind is Generate:
+        fields["messages"] = tuple(Message(**message) for message in fields["messages"])
+        fields["stop"] = tuple(fields["stop"])
     return kind(**fields)

@@ -181,6 +181,64 @@ class WhisperSection(EngineSection):
 
 
 @frozen
+class ParakeetSection(EngineSection):
+    """Settings of NVIDIA Parakeet (NeMo)."""
+
+    weights: str = field(
+        default="",
+        metadata={"says": "A .nemo file or a Hugging Face id; empty: nvidia/parakeet-tdt-0.6b-v3."},
+    )
+    local_attention_above_s: float = field(
+        default=300.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "Longer audio is heard with local attention, whose memory does not grow."},
+    )
+    attention_context: int = field(
+        default=256,
+        validator=between(8, 4096),
+        metadata={"says": "Local attention: frames of 80 ms heard to each side."},
+    )
+    window_s: float = field(
+        default=720.0,
+        validator=between(10, MONTH_S),
+        metadata={"says": "Longer audio is heard in windows of this length."},
+    )
+    overlap_s: float = field(
+        default=120.0,
+        validator=between(1, MONTH_S),
+        metadata={"says": "How much neighbouring windows share; they are joined in there."},
+    )
+    least_s: float = field(
+        default=300.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "A shorter last window joins the one before it."},
+    )
+
+
+@frozen
+class SensevoiceSection(EngineSection):
+    """Settings of SenseVoice (FunASR)."""
+
+    weights: str = field(
+        default="", metadata={"says": "A model directory or a hub id; empty: iic/SenseVoiceSmall."}
+    )
+    vad: str = field(
+        default="", metadata={"says": "Directory or hub id of the voice detector; empty: FSMN-VAD."}
+    )
+    hub: str = field(
+        default="ms",
+        validator=one_of("ms", "hf"),
+        metadata={"says": 'Where weights come from: "ms" (ModelScope) or "hf" (Hugging Face).'},
+    )
+    itn: bool = field(default=True, metadata={"says": "Write numbers as digits and add punctuation."})
+    vad_silence_ms: int = field(
+        default=800,
+        validator=between(50, 10_000),
+        metadata={"says": "Silence that ends a stretch of speech."},
+    )
+
+
+@frozen
 class SphinxSection(EngineSection):
     """Settings of the embedded engine, which needs no download."""
 
@@ -236,6 +294,8 @@ class Config:
     slots: Slots = field(factory=Slots)
     engines: Engines = field(factory=Engines)
     whisper: WhisperSection = field(factory=WhisperSection)
+    parakeet: ParakeetSection = field(factory=ParakeetSection)
+    sensevoice: SensevoiceSection = field(factory=SensevoiceSection)
     sphinx: SphinxSection = field(factory=SphinxSection)
     fake: FakeSection = field(factory=FakeSection)
     models: Models = field(factory=Models)

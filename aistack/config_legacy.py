@@ -31,7 +31,6 @@ class Legacy:
     convert: Callable[[Any], Any] = _same
 
 
-_LATER = "comes with its engine"
 _METRICS = "comes with metrics and payload capture"
 
 LEGACY = {
@@ -46,12 +45,12 @@ LEGACY = {
         Legacy("AISTACK_MODEL_SCAN_INTERVAL_SEC", "not needed: unloading is timed, nothing sweeps"),
         Legacy("AISTACK_OLLAMA_URL", "comes with chat"),
         Legacy("AISTACK_QWEN3_TTS_UPSTREAM", "comes with speech"),
-        Legacy("AISTACK_PARAKEET_ATTENTION_MODE", _LATER),
-        Legacy("AISTACK_PARAKEET_ATT_CONTEXT_SIZE", _LATER),
-        Legacy("AISTACK_PARAKEET_CHUNK_DISABLE", _LATER),
-        Legacy("AISTACK_PARAKEET_CHUNK_WINDOW_SEC", _LATER),
-        Legacy("AISTACK_PARAKEET_CHUNK_OVERLAP_SEC", _LATER),
-        Legacy("AISTACK_PARAKEET_CHUNK_MIN_LAST_SEC", _LATER),
+        Legacy("AISTACK_PARAKEET_ATTENTION_MODE", "gone: long audio always gets local attention"),
+        Legacy("AISTACK_PARAKEET_ATT_CONTEXT_SIZE", "now parakeet.attention_context, one number"),
+        Legacy("AISTACK_PARAKEET_CHUNK_DISABLE", "gone: long audio is always heard in windows"),
+        Legacy("AISTACK_PARAKEET_CHUNK_WINDOW_SEC", "window, seconds", "parakeet.window_s"),
+        Legacy("AISTACK_PARAKEET_CHUNK_OVERLAP_SEC", "overlap, seconds", "parakeet.overlap_s"),
+        Legacy("AISTACK_PARAKEET_CHUNK_MIN_LAST_SEC", "least last window, seconds", "parakeet.least_s"),
         Legacy("AISTACK_PARAKEET_CLEAR_CACHE_BETWEEN", "was a harmful experiment; gone"),
         Legacy("AISTACK_OBS_METRICS", _METRICS),
         Legacy("AISTACK_OBS_ACCESS_LOG", "one job.done line per request is always written"),

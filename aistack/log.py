@@ -35,7 +35,6 @@ LEVELS = {
 FIRST = ("timestamp", "level", "service", "message")
 
 _jobs = structlog.get_logger("aistack.job")
-_engines = structlog.get_logger("aistack.engine")
 
 
 def configure(settings: Log, fd: int = STDOUT) -> Sink:
@@ -158,8 +157,3 @@ def job_transition(transition: Transition) -> None:
 def job_done(transition: Transition) -> None:
     """The canonical line of a job."""
     _jobs.info("job.done", **done_fields(transition))
-
-
-def engine_line(engine: str, line: str, pid: int | None = None) -> None:
-    """A line that an engine's process wrote to its stderr."""
-    _engines.info("engine output", engine=engine, pid=pid, line=line)

@@ -141,16 +141,6 @@ def test_a_transition_line_at_debug(lines: Lines) -> None:
     assert ended["message"] == "job.done"
 
 
-def test_engine_output_is_a_line(lines: Lines) -> None:
-    (line,) = lines(lambda: log.engine_line("sphinx", "INFO: loaded", 7))
-    assert (line["message"], line["engine"], line["line"], line["pid"]) == (
-        "engine output",
-        "sphinx",
-        "INFO: loaded",
-        7,
-    )
-
-
 def test_configuring_again_does_not_double_lines(lines: Lines) -> None:
     log.configure(Log())
     assert len(lines(lambda: structlog.get_logger("aistack.x").info("once"))) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 ENGINES: dict[str, str] = {
     "whisper": "aistack.backends.whisper:Whisper",
+    "parakeet": "aistack.backends.parakeet:Parakeet",
+    "sensevoice": "aistack.backends.sensevoice:SenseVoice",
     "sphinx": "aistack.backends.sphinx:Sphinx",
     "fake": "aistack.backends.fake:FakeEngine",
 }

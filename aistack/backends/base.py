@@ -97,7 +97,11 @@ class Relay(Protocol):
 
     name: str
     provider: str
-    vram: Vram
+
+    @property
+    def vram(self) -> Vram:
+        """Where its memory is; a relay may learn this of its upstream."""
+        ...
 
     def run(self, request: Any) -> AsyncGenerator[Any, None]:
         """Yield Head, then Pieces; the last item may be a Tail. Raises BackendFault."""

@@ -51,7 +51,7 @@ LANGUAGES = tuple(_CODES.split())
 class Whisper:
     """An Engine: see `backends.base`. `ModelSpec.source` is a size, a hub id or a directory.
 
-    Options: `compute_type` (empty: float16 on CUDA, int8 on a processor), `threads`, `batched`,
+    Options: `compute_type` (empty: float16 on CUDA, int8 on a processor), `threads`,
     `batch_size`. Devices: `cpu`, `cuda`, `cuda:N`, or `auto`.
     """
 
@@ -64,7 +64,6 @@ class Whisper:
     def __init__(self) -> None:
         self._model: WhisperModel | None = None
         self._pipeline: BatchedInferencePipeline | None = None
-        self._batched = False
         self._batch_size = 8
 
     def cards(self) -> tuple[ModelCard, ...]:
@@ -139,7 +138,6 @@ class Whisper:
         if kind == "cuda":
             rehearse(self._model)
         self._pipeline = BatchedInferencePipeline(self._model)
-        self._batched = bool(options.get("batched", False))
         self._batch_size = max(1, int(options.get("batch_size") or 8))
 
     # --- running -----------------------------------------------------------------------------------
@@ -153,8 +151,7 @@ class Whisper:
         """
         if self._model is None:
             raise RuntimeError("run before load")
-        batched = self._batched or request.batched
-        length = max(PIECE_S, self._batch_size * WINDOW_S) if batched else PIECE_S
+        length = max(PIECE_S, self._batch_size * WINDOW_S) if request.batched else PIECE_S
         audio = Audio(request.path, self.provider, cancel)
         hint = known(request.language, self._model.supported_languages)
         heard: str | None = None
@@ -168,7 +165,7 @@ class Whisper:
                     told = audio.seconds
                     yield Progress(done, audio.expected, "s")
                 continue
-            segments, info = self._transcribe(piece, request, heard or hint, batched)
+            segments, info = self._transcribe(piece, request, heard or hint)
             if heard is None and info.duration_after_vad > 0:
                 heard = str(info.language)
             with closing(segments):
@@ -184,9 +181,7 @@ class Whisper:
             yield Progress(done, audio.expected, "s")
         return Transcript(heard or hint or request.language or "und", audio.seconds)
 
-    def _transcribe(
-        self, piece: Piece, request: Listen, language: str | None, batched: bool
-    ) -> tuple[Any, Any]:
+    def _transcribe(self, piece: Piece, request: Listen, language: str | None) -> tuple[Any, Any]:
         """One library call: a generator of its segments, and what it says about the piece."""
         assert self._model is not None and self._pipeline is not None
         options: dict[str, Any] = {
@@ -201,7 +196,7 @@ class Whisper:
         }
         if request.temperature is not None:
             options["temperature"] = float(request.temperature)
-        if batched:
+        if request.batched:
             # without timestamps there would be one segment for each half minute
             return self._pipeline.transcribe(  # type: ignore[no-any-return]
                 piece.samples, batch_size=self._batch_size, without_timestamps=False, **options

@@ -71,7 +71,7 @@ def _apply(draft: Draft, job: Job | None, event: ev.Event) -> None:
 
 
 def _vanished(draft: Draft, event: ev.Vanished) -> None:
-    """An idle engine died: its slot is empty. If the holder uses that very model, its step reports it."""
+    """An idle engine died: its slot is empty. If the holder uses that model, its step reports it."""
     slot = draft.base.slot(event.device)
     holder = draft.jobs[slot.holder] if slot.holder is not None else None
     used = holder is not None and holder.route.resident == event.resident
@@ -81,22 +81,22 @@ def _vanished(draft: Draft, event: ev.Vanished) -> None:
 
 def _release(draft: Draft) -> None:
     """While someone in line may take a free slot, the first who may becomes its holder."""
-    granted = True
-    while granted:
-        granted = False
-        for job_id in draft.line:
-            job = draft.jobs[job_id]
-            if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
-                draft.leave_line(job)
-                complete(draft, job, Column.WAITING)
-                granted = True
-                break
-            slot = plan.choose(draft, job)
-            if slot is not None:
-                draft.leave_line(job)
-                grant(draft, job, Column.WAITING, slot.device)
-                granted = True
-                break
+    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.line):
+        pass
+
+
+def _served(draft: Draft, job: Job) -> bool:
+    """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
+    if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
+        draft.leave_line(job)
+        complete(draft, job, Column.WAITING)
+        return True
+    slot = plan.choose(draft, job)
+    if slot is None:
+        return False
+    draft.leave_line(job)
+    grant(draft, job, Column.WAITING, slot.device)
+    return True
 
 
 def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:

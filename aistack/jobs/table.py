@@ -103,7 +103,7 @@ def complete(d: Draft, job: Job, source: Column | None) -> None:
         return
     if job.slot is not None:
         d.release(job)
-        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None, progress=None)
+        job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None)
     if not plan.unreached(d, job):
         d.set(selected=job.route.resident, selected_ok=True)
         d.end(job, source, Outcome(Ended.OK))
@@ -122,7 +122,6 @@ def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
     job = evolve(plan.resolve(job, d.selected), slot=device, since=d.at)
     if job.granted is None:
         job = evolve(job, granted=d.at)
-    d.write(job)
     if job.streams and job.route.vram is Vram.OWN:
         # A relayed answer's status and headers are its upstream's: they cannot go out before it.
         d.say(SetTimer(job.id, ev.OpenDue(job.id), d.base.limits.open_after))

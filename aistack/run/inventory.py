@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import aiohttp
 import structlog
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from aistack import routing
 from aistack.backends import ENGINES
@@ -139,7 +139,7 @@ class Inventory:
             installed = elsewhere or all(map(_importable, engine.requires))
             engines[name] = EngineFacts(installed, engine.provider, engine.install, cards)
             if installed:
-                on_disk |= self._weights(module, cards)
+                on_disk |= self._weights(name, module, cards)
         local = dict(self._config.models.local)
         created: dict[str, int] = {}
         for model, directory in local.items():
@@ -157,7 +157,7 @@ class Inventory:
         )
         return Seen(facts, created)
 
-    def _weights(self, module: Any, cards: tuple[ModelCard, ...]) -> set[str]:
+    def _weights(self, name: str, module: Any, cards: tuple[ModelCard, ...]) -> set[str]:
         """Ids whose weights need no download: all of an engine that has nothing to say about it."""
         on_disk = getattr(module, "weights_on_disk", None)
         if on_disk is None:
@@ -165,7 +165,11 @@ class Inventory:
         sizes = getattr(module, "SIZES", None)
         if sizes is not None:
             return {WHISPER_PREFIX + size for size in sizes if on_disk(size, self._environ)}
-        return {card.id for card in cards if on_disk(card.id, self._environ)}
+        return {
+            card.id
+            for card in cards
+            if on_disk(source_of(self._config, Resident(name, card.id)), self._environ)
+        }
 
 
 @frozen
@@ -215,7 +219,8 @@ def entries(
 ) -> tuple[ModelEntry, ...]:
     """The speech-to-text entries: `auto`, the engines' cards in order, local directories.
 
-    Installed engines only. `created` are the times of local directories, unix seconds.
+    Installed engines only. `created` are the times of local directories, unix seconds. A directory
+    under the id of a card is that card's weights, no second entry.
     """
     cards = [
         (engine, card)
@@ -225,17 +230,19 @@ def entries(
     ]
     if not cards:
         return ()
+    listed = [_entry(engine, card, residents) for engine, card in cards]
     whisper = next((card for engine, card in cards if engine == "whisper"), None)
-    local = {
-        model: evolve(whisper, id=model, owned_by="local", created=created.get(model, 0))
-        for model in (facts.local if whisper is not None else ())
-    }
-    # A card whose id was given a directory stands for that directory: routing prefers it too.
-    own = [
-        ("whisper", local.pop(card.id)) if card.id in local else (engine, card) for engine, card in cards
-    ]
-    own += [("whisper", card) for card in local.values()]
-    listed = [_entry(engine, card, residents) for engine, card in own]
+    if whisper is not None:
+        taken = {card.id.lower() for _, card in cards}
+        listed += [
+            _entry(
+                "whisper",
+                evolve(whisper, id=model, owned_by="local", created=created.get(model, 0)),
+                residents,
+            )
+            for model in facts.local
+            if model.lower() not in taken
+        ]
     alias = ModelEntry(
         id=AUTO,
         created=AUTO_CREATED,
@@ -269,23 +276,29 @@ def _entry(engine: str, card: ModelCard, residents: Collection[Resident]) -> Mod
     )
 
 
-def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
-    """The model to load: Whisper's source is a size or a directory, any other engine's its own id.
+NOT_OPTIONS = frozenset({"python", "kill_after_s", "weights", "batched"})
+"""Settings of an engine's section that its process is not told."""
 
-    Options: `threads` where set; for Whisper also `compute_type` where set, `batched`, `batch_size`.
-    """
+
+def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
+    """The model to load; its options are the engine's section, without what is empty, and `threads`."""
     options: dict[str, Any] = {}
     if config.engines.threads:
         options["threads"] = config.engines.threads
-    source = resident.model
+    section = getattr(config, resident.backend, None)
+    if isinstance(section, EngineSection):
+        told = asdict(section, filter=lambda field, value: field.name not in NOT_OPTIONS and value != "")
+        options |= told
+    return ModelSpec(resident.model, source_of(config, resident), device, options)
+
+
+def source_of(config: Config, resident: Resident) -> str:
+    """What the engine's library is given: a Whisper size, a directory or file, or a hub id."""
     if resident.backend == "whisper":
         size = resident.model.removeprefix(WHISPER_PREFIX)
-        source = config.models.local.get(resident.model, size)
-        whisper = config.whisper
-        options |= {"batched": whisper.batched, "batch_size": whisper.batch_size}
-        if whisper.compute_type:
-            options["compute_type"] = whisper.compute_type
-    return ModelSpec(resident.model, source, device, options)
+        return config.models.local.get(resident.model, size)
+    section = getattr(config, resident.backend, None)
+    return str(getattr(section, "weights", "")) or resident.model
 
 
 def interpreter(config: Config, engine: str) -> str:

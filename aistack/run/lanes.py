@@ -159,16 +159,13 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
 
 
 def _told(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
-    """The fault of a "failed" frame; its traceback goes to the log."""
+    """The fault of a "failed" frame; its traceback goes to the log, unless the input was at fault."""
     fault = fault_from_frame(frame["fault"])
-    level = log.warning if fault.kind in (ErrorKind.MALFORMED, ErrorKind.CANCELLED) else log.error
-    level(
-        "engine failed",
-        engine=process.backend,
-        job_id=job_id,
-        code=fault.code.value,
-        traceback=frame.get("trace", ""),
-    )
+    known = {"engine": process.backend, "job_id": job_id, "code": fault.code.value}
+    if fault.kind is ErrorKind.MALFORMED:
+        log.info("engine refused the input", **known)
+    else:
+        log.error("engine failed", **known, traceback=frame.get("trace", ""))
     return fault
 
 

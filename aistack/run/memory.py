@@ -9,11 +9,25 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 
+from attrs import frozen
+
 PAUSE_S = 0.05
 
 
-def free_bytes(device: str) -> int | None:
-    """Free memory of a CUDA device in bytes; none where nobody can say."""
+@frozen
+class Card:
+    """Memory of one card in bytes."""
+
+    free: int
+    total: int
+
+    @property
+    def used(self) -> int:
+        return self.total - self.free
+
+
+def card(device: str) -> Card | None:
+    """Memory of a CUDA device; none where nobody can say. Blocks for a moment."""
     if not device.startswith("cuda") or importlib.util.find_spec("pynvml") is None:
         return None
     import pynvml
@@ -24,11 +38,23 @@ def free_bytes(device: str) -> int | None:
         return None
     try:
         index = int(device.partition(":")[2] or 0)
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index)).free)
+        info = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
+        return Card(int(info.free), int(info.total))
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
+
+
+def free_bytes(device: str) -> int | None:
+    """Free memory of a CUDA device in bytes; none where nobody can say."""
+    there = card(device)
+    return None if there is None else there.free
+
+
+async def measured(device: str) -> Card | None:
+    """The same as `card`, off the loop."""
+    return await asyncio.to_thread(card, device) if device.startswith("cuda") else None
 
 
 async def settle(device: str, limit_s: float = 2.0) -> None:

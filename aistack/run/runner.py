@@ -20,6 +20,7 @@ from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident
 from aistack.run.lanes import Post, Ready, child_load, child_run, found_dead, load_failed, loop_run
+from aistack.run.memory import measured
 from aistack.run.process import EngineProcess, EngineSettings
 
 log = structlog.get_logger("aistack.runner")
@@ -133,6 +134,7 @@ class Runner:
     # --- steps --------------------------------------------------------------------------------------
 
     async def _evict(self, evict: Evict) -> ev.Event:
+        before = await measured(evict.device)
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.bury(evict.device)
@@ -141,6 +143,16 @@ class Runner:
             for name, relay in self._relays.items():
                 if self._bound.get(name) == evict.device:
                     await relay.evict()
+        after = await measured(evict.device)
+        if before is not None and after is not None:
+            log.info(
+                "card handed over",
+                device=evict.device,
+                job_id=evict.job_id,
+                free_before=before.free,
+                free_after=after.free,
+                residue=after.used,
+            )
         return ev.Evicted(evict.job_id)
 
     async def _load(self, step: _Step, load: Load) -> ev.Event:
@@ -164,9 +176,13 @@ class Runner:
             return ev.Failed(load.job_id, fault, lost=True)
         step.process = process
         self._processes[load.device] = process
+        was_spare = process.warmed
         report = await child_load(process, load, spec, self._post)
         if isinstance(report, ev.Loaded):
             process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
+            if was_spare:
+                # Its place is empty, and the eviction before it had found it taken.
+                self._chore(self._renew_spare(settings))
         elif self._processes.get(load.device) is process:
             del self._processes[load.device]
         return report
@@ -222,6 +238,7 @@ class Runner:
             await spare.bury("cpu")
             return
         spare.send("warm")
+        spare.warmed = True
         self._spare = spare
 
     def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:

@@ -87,7 +87,9 @@ class Scheduler:
         return outlet
 
     def post(self, event: ev.Event) -> None:
-        """Put an event into the inbox."""
+        """Put an event into the inbox; nobody reads it once the scheduler has ended."""
+        if self._closed:
+            return
         self._inbox.append(event)
         self._handled.clear()
         self._quiet.clear()

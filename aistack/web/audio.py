@@ -47,7 +47,7 @@ async def _listen(request: web.Request, translate: bool) -> web.StreamResponse:
             request_id(request),
             Op.TRANSCRIBE,
             chosen.route,
-            to_hear(asked, chosen, translated),
+            to_hear(asked, chosen, translated, settings.whisper.batched),
             transcript_wire(asked, chosen.model_id, translated),
             patience=waits.seconds,
             context={
@@ -70,8 +70,11 @@ def shown(asked: TranscriptionForm) -> str:
     return "stream" if asked.stream else asked.response_format
 
 
-def to_hear(asked: TranscriptionForm, chosen: Chosen, translate: bool) -> Listen:
-    """What the engine is asked for. A stream is never batched: its deltas would come in bursts."""
+def to_hear(asked: TranscriptionForm, chosen: Chosen, translate: bool, batch: bool) -> Listen:
+    """What the engine is asked for; `batch`: the setting for all whole answers.
+
+    A stream is never batched: its deltas would come in bursts.
+    """
     return Listen(
         path=asked.file.path,
         language=chosen.hint,
@@ -80,6 +83,6 @@ def to_hear(asked: TranscriptionForm, chosen: Chosen, translate: bool) -> Listen
         temperature=asked.temperature,
         hotwords=asked.hotwords,
         granularity=asked.segment_granularity,
-        batched=asked.chunking_strategy == "auto" and not asked.stream,
+        batched=(batch or asked.chunking_strategy == "auto") and not asked.stream,
         downgrade=chosen.model_id if asked.stream and not chosen.streams else "",
     )

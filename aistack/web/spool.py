@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import tempfile
+from pathlib import Path
 from typing import IO
 
 from aistack.config import MiB
@@ -27,7 +28,7 @@ class Spool:
 
     def __init__(self, folder: str) -> None:
         """Raises OSError if `folder` (empty: the system's) cannot be written to."""
-        descriptor, self.path = tempfile.mkstemp(prefix=PREFIX, dir=folder or None)
+        descriptor, self.path = tempfile.mkstemp(prefix=f"{PREFIX}{os.getpid()}_", dir=folder or None)
         self._file: IO[bytes] = os.fdopen(descriptor, "wb", buffering=0)
         self._writing: asyncio.Future[int] | None = None
         self._discarded = False
@@ -86,3 +87,28 @@ class Spool:
             self._file.close()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+
+
+def sweep(folder: str) -> int:
+    """Remove what processes that are gone left behind (a kill leaves no time to clean up); how many.
+
+    The name says whose a file is. One with our own number is an orphan too: we have just started.
+    """
+    removed = 0
+    for path in Path(folder or tempfile.gettempdir()).glob(f"{PREFIX}*_*"):
+        owner = path.name.removeprefix(PREFIX).partition("_")[0]
+        if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

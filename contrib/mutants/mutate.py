@@ -99,7 +99,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run: no annotations, decorators, imports or type-checking blocks."""
+    """The nodes that run: no annotations, decorators, imports, raised sentences or type-checking blocks."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
@@ -151,6 +151,9 @@ def _of(node: ast.AST) -> Iterator[tuple[str, Change]]:
 def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
     for index, keyword in enumerate(node.keywords):
         yield f"drop {keyword.arg}=", _put(node.keywords, index, None)  # type: ignore[arg-type]
+    for index, argument in enumerate(node.args):
+        if isinstance(argument, ast.Starred) or len(node.args) > 1:
+            yield f"drop argument {index}", _put(node.args, index, None)  # type: ignore[arg-type]
     if isinstance(node.func, ast.Name) and node.func.id == "Row" and len(node.args) == 2:
         yield "the row does nothing", _put(node.args, 0, ast.Name("nothing"))  # type: ignore[arg-type]
         targets = node.args[1]
@@ -163,7 +166,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
                 yield (
                     f"may lead to {name}",
                     _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)]))),
-                )  # type: ignore[arg-type]
+                )  # type: ignore[arg-type]  # noqa: E501
 
 
 def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:
@@ -181,10 +184,7 @@ def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:
                     yield f"drop: {ast.unparse(statement)[:60]}", _put(block, index, ast.Pass())
                 case ast.Return(value=None):
                     yield "drop: return", _put(block, index, ast.Pass())
-                case ast.Return(value=ast.expr() as value) if ast.unparse(value) not in (
-                    "None",
-                    "False",
-                ):
+                case ast.Return(value=value) if ast.unparse(value) != "None":  # type: ignore[arg-type]
                     yield "return None", _put(block, index, ast.Return(ast.Constant(None)))
     if isinstance(node, ast.Dict) and any("_NOT_READY" in ast.unparse(v) for v in node.values):
         idle = ast.parse(IDLE, mode="eval").body

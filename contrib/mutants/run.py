@@ -29,7 +29,7 @@ QUICK = (
     ("table", "walks", "submitted", "swap", "story"),
     ("busy_and_cooling", "drain", "no_exception_holds_a_slot"),
 )
-DEEP = (("explore", "picture"), ("properties",))
+DEEP = (("explore",), ("properties",))
 
 
 def test(tree: Path, names: tuple[str, ...], limit_s: int) -> str:

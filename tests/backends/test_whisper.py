@@ -222,11 +222,6 @@ def test_batched_gives_real_segments(whisper: Whisper) -> None:
     assert wer(SPOKEN[LONG.name]["text"], heard.text) < 0.5
 
 
-def test_batched_by_setting(whisper: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whisper, "_batched", True)
-    assert listen(whisper, LONG).segments == listen(whisper, LONG, batched=True).segments
-
-
 # --- cancel ----------------------------------------------------------------------------------------
 
 

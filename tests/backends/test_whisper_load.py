@@ -46,7 +46,7 @@ def copy(tmp_path: Path) -> Path:
 # --- directories -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"compute_type": "float32"}, {"batched": True, "batch_size": 2}])
+@pytest.mark.parametrize("options", [{"compute_type": "float32"}, {"batch_size": 2}])
 def test_options(options: dict[str, Any]) -> None:
     engine = load(TINY, **options)
     assert listen(engine, AUDIO / "digits-de.wav").text == "zwei sieben eins acht"

@@ -87,6 +87,7 @@ def test_progress_while_streaming(walk: Start) -> None:
         (Progress(3.0, None, "tokens"), {}),
         (Progress(3.0, 0.0, "bytes"), {}),
         (Progress(1.0, 3.0, "s"), {"progress": 0.3333, "eta_s": 16.0}),
+        (Progress(3.0, 7.0, "s"), {"progress": 0.4286, "eta_s": 10.7}),
     ],
 )
 def test_progress_is_a_share(progress: Progress, said: dict[str, float]) -> None:

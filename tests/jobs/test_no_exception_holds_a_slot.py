@@ -201,6 +201,12 @@ def test_a_chunk_that_cannot_be_formatted_stops_the_work_and_holds_the_slot() ->
     assert driver.answer("j") == "OEECD" and driver.snapshot.slots[0].holder is None
 
 
+def test_a_format_that_cannot_even_say_the_failure_is_cut() -> None:
+    """Never a clean end on a failure, even if the format would have closed cleanly."""
+    driver = play("evicted loaded produced lost", BadWire(b.STREAM, {"fault": 0}))
+    assert driver.answer("j") == "OEAD"
+
+
 def test_a_submission_whose_format_breaks_down_leaves_the_world_as_it_was() -> None:
     before = b.service(b.WHISPER)
     driver = Driver(before)

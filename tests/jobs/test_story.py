@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from aistack.errors import Code
 from aistack.jobs import Column, Ended, Slot, State, handle
 from aistack.jobs import events as ev
 from tests.jobs import build as b
@@ -148,3 +149,53 @@ def test_an_idle_engine_dies_beside_a_container(walk: Start) -> None:
 def test_a_card_that_does_not_exist() -> None:
     with pytest.raises(KeyError):
         handle(b.service(WHISPER), ev.Vanished("gpu7", WHISPER))
+
+
+# --- how a job ends that nobody listens to any more ---------------------------------------------------
+
+WHY = {
+    "gone": (["gone"], Ended.CANCELLED, None),
+    "drained": (["drain", "drain expired"], Ended.REVOKED, Code.SHUTTING_DOWN),
+    "spoilt": (["spoil"], Ended.FAILED, Code.INTERNAL_ERROR),
+}
+
+
+@pytest.mark.parametrize("why", WHY)
+@pytest.mark.parametrize(
+    ("before", "last", "resident"),
+    [
+        ([], "evicted", None),
+        (["evicted"], "loaded", PARAKEET),
+        (["evicted"], "load fails", None),
+        (["evicted", "loaded"], "finish", PARAKEET),
+        (["evicted", "loaded"], "fail", PARAKEET),
+        (["evicted", "loaded"], "lose", None),
+        (["evicted", "loaded"], "stopped", PARAKEET),
+        (["evicted", "loaded"], "killed", None),
+    ],
+)
+def test_the_outcome_is_why_it_was_given_up(
+    walk: Start, why: str, before: list[str], last: str, resident: b.Resident | None
+) -> None:
+    """Whatever the step reports afterwards; and the memory is what the report says."""
+    moves, ended, code = WHY[why]
+    w = walk(WHISPER)
+    w.new(b.listen("a", PARAKEET))
+    for word in before:
+        w(word, "a")
+    for word in moves:
+        w(*((word,) if "drain" in word else (word, "a")))
+    assert w.where("a") == "cancelled"
+    assert w(last, "a") == "Discard(a)"
+    assert w.ended["a"].ended is ended
+    reported = b.BROKEN.code if why == "gone" and last in ("load fails", "fail", "lose") else code
+    assert (w.fault("a").code if w.fault("a") else None) is reported
+    assert w.resident() == resident
+
+
+def test_a_swap_in_line_stays_when_its_client_has_gone(walk: Start) -> None:
+    w = walk(b.OLD, selected=b.OLD)
+    w.new(b.generate("g", b.WHOLE))
+    w.new(b.swap("s"))
+    assert w("gone", "s") == "" and w.where("s") == "waiting"
+    assert w("finish", "g") == "Respond(g) Discard(g) Evict(s)"

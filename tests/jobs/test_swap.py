@@ -191,6 +191,20 @@ def test_the_last_old_weights_go_by_themselves(walk: Start) -> None:
     assert w.snapshot.selected == NEW and w.ended["s"].ended is Ended.OK
 
 
+def test_and_then_those_in_line_are_served(walk: Start) -> None:
+    w = walk(OLD, OLD, selected=OLD)
+    w.new(b.listen("a", OLD, device="gpu1"))
+    w.new(b.listen("f", OLD, device="gpu0"))
+    w.new(b.generate("g", b.WHOLE, patience=9))
+    w.new(b.chat("c", patience=9, device="gpu1"))
+    w.new(b.swap("s"))
+    w("finish", "f")
+    change(w)
+    assert w.snapshot.line == ("s", "g", "c")
+    assert w("lose", "a") == "Respond(a) Discard(a) Discard(s) Run(g) Run(c)"
+    assert w.said("g", do.Run).route.resident == NEW
+
+
 def test_an_engine_that_dies_idle_frees_the_swap_too(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.speak("t", device="gpu1"))
@@ -244,8 +258,10 @@ def test_nothing_selected_changes_one_card_only(walk: Start) -> None:
     w = walk(None, WHISPER)
     w.new(b.swap("s"))
     w("evicted", "s")
+    assert not w.snapshot.selected_ok
     assert w("loaded", "s") == "Discard(s)"
     assert w.snapshot.selected == NEW and w.resident("gpu1") == WHISPER
+    assert w.snapshot.selected_ok
 
 
 def test_the_swap_does_not_wait_for_a_load_of_something_else(walk: Start) -> None:

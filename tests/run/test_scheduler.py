@@ -146,6 +146,7 @@ async def test_a_stopped_scheduler_answers_at_once(rig: Rig) -> None:
     job = rig.job(HELLO)
     assert said(await rig.submit(job).collect()) == "503 shutting_down"
     assert rig.discarded == [job.id]
+    await asyncio.wait_for(rig.scheduler.drain(BOUND_S * 2), BOUND_S)
     await rig.start()
 
 
@@ -189,6 +190,19 @@ async def test_a_request_during_housekeeping_waits_a_moment(rig: Rig) -> None:
     outlet = rig.submit(rig.job(HELLO))
     rig.gates.let_pass(standing)
     assert said(await asyncio.wait_for(outlet.collect(), BOUND_S)) == "200 hello world"
+
+
+async def test_every_change_of_model_finds_a_spare_not_only_every_second(rig: Rig) -> None:
+    rig.make_runner(spare=True)
+    await rig.ask(HELLO)
+    await rig.ask(HELLO, model="fake-large")
+    for model in ("fake-small", "fake-large", "fake-small"):
+        await rig.quiet()
+        await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
+        spare = rig.runner._spare
+        assert spare is not None
+        await rig.ask(HELLO, model=model)
+        assert rig.runner._processes["cpu"] is spare
 
 
 async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig) -> None:

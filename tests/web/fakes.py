@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -22,7 +23,7 @@ from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Res
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
-from aistack.routing import Chosen
+from aistack.routing import Chosen, Facts
 from aistack.web.keys import Reply, nothing
 from aistack.web.operations import OPERATIONS, Operation
 from aistack.wire.base import Answer, StreamHead
@@ -97,6 +98,9 @@ class Scripted:
 class Listing:
     """An inventory of one model."""
 
+    async def facts(self) -> Facts:
+        return Facts()
+
     async def route(self, name: str | None, language: str | None, translate: bool) -> Chosen:
         streams = name != "fake-whole"
         return Chosen(Route("fake", name or "fake-small", Vram.OWN), language, streams)
@@ -141,7 +145,7 @@ class Served:
         self.runner = runner
         self.scheduler = scheduler
         self.port: int = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.connections: list[Raw] = []
 
     async def connect(self, receive_buffer: int | None = None) -> Raw:
         sock = socket.socket()
@@ -150,7 +154,9 @@ class Served:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=sock, limit=2**16)
-        return Raw(reader, writer)
+        raw = Raw(reader, writer)
+        self.connections.append(raw)
+        return raw
 
     async def say(self, request: bytes) -> Answered:
         """One raw request on its own connection, and what came back until the server closed or the
@@ -198,6 +204,12 @@ class Raw:
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+    async def end(self) -> None:
+        """Gone, whatever state it is in."""
+        self.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await soon(self.writer.wait_closed())
 
     def half_close(self) -> None:
         """FIN, but still reading."""
@@ -247,7 +259,12 @@ async def serving(
     await runner.setup()
     try:
         await listen(runner, ["127.0.0.1:0"])
-        yield Served(runner, scheduler)
+        served = Served(runner, scheduler)
+        try:
+            yield served
+        finally:
+            for raw in served.connections:
+                await raw.end()
     finally:
         await soon(runner.cleanup())
 

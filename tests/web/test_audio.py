@@ -11,9 +11,13 @@ import pytest
 
 from aistack.chunks import Listen, Notice, Segment, Transcript
 from aistack.config import Config, Server, Slots
+from aistack.contract import FilePart, TranscriptionForm
+from aistack.converters import form
 from aistack.errors import internal
 from aistack.jobs.effects import Emit
 from aistack.jobs.states import Op
+from aistack.routing import Chosen
+from aistack.web.audio import to_hear
 from tests.web.fakes import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
 
 PATH = "/v1/audio/transcriptions"
@@ -78,6 +82,14 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
 async def test_translations_translate(tmp_path: Path) -> None:
     found, _ = await submitted(tmp_path, ask("/v1/audio/translations"))
     assert found.job.request.translate
+
+
+@pytest.mark.parametrize(("stream", "batched"), [("false", True), ("true", False)])
+async def test_batched_by_setting_but_for_streams(tmp_path: Path, stream: str, batched: bool) -> None:
+    found, _ = await submitted(tmp_path, ask(stream=stream))
+    asked = form(TranscriptionForm, {"stream": [stream], "file": [FilePart("a.wav", "a.wav", 1)]})
+    chosen = Chosen(found.job.route, None, True)
+    assert to_hear(asked, chosen, False, batch=True).batched is batched
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aistack.app import address, own_names
+from aistack.app import own_names
 from aistack.config import Config, Server
 from aistack.web.guard import host_allowed, key_accepted, listed, needs_key, origin_allowed, split_host
 
@@ -90,24 +90,6 @@ def test_paths_behind_a_key() -> None:
     assert [needs_key(path) for path in ("/health", "/docs", "/admin/static/app.js", "/v1")] == [
         False
     ] * 4
-
-
-@pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        ("127.0.0.1:11500", ("127.0.0.1", 11500)),
-        ("[::1]:80", ("::1", 80)),
-        ("localhost:0", ("localhost", 0)),
-    ],
-)
-def test_a2_addresses(text: str, parsed: tuple[str, int]) -> None:
-    assert address(text) == parsed
-
-
-@pytest.mark.parametrize("text", ["", "11500", ":11500", "host:", "host:x", "host:70000", "host:-1"])
-def test_a2_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="host:port"):
-        address(text)
 
 
 def test_a1_the_default_address() -> None:

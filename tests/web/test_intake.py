@@ -7,9 +7,11 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from aistack.web.intake import receive_audio
 from aistack.web.keys import CONFIG, SCHEDULER
 from aistack.web.operations import Operation
 from aistack.web.patience import patience, refuse_unread, unread_refusal
-from aistack.web.spool import PREFIX, Spool
+from aistack.web.spool import PREFIX, Spool, sweep
 from tests.web.fakes import (
     FORM,
     Answered,
@@ -63,6 +65,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
     snapshot = request.app[SCHEDULER].snapshot
     refuse_unread(request, snapshot, Op.TRANSCRIBE, wait.seconds > 0, 0.0)
     async with receive_audio(request, settings.server) as received:
+        assert request.writer.output_size == 0, "a 100 Continue is no part of the answer"
         content = content_of(received.spool.path)
         assert mode_of(received.spool.path) == 0o600
         assert len(content) == received.spool.bytes
@@ -337,6 +340,31 @@ async def test_a_full_disk_is_413(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (answered.status, answered.error["code"]) == (413, "too_large")
 
 
+async def test_a_short_write_is_continued(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+
+    class Short:
+        """A file that takes three bytes at a time, as a nearly full disk does."""
+
+        def __init__(self) -> None:
+            self.got = b""
+
+        def write(self, view: memoryview) -> int:
+            self.got += view[:3]
+            return len(view[:3])
+
+        def close(self) -> None:
+            pass
+
+    kept, spool._file = spool._file, Short()  # type: ignore[assignment]
+    kept.close()
+    await spool.write(b"0123456789")
+    assert spool._file.got == b"0123456789"  # type: ignore[attr-defined]
+    assert spool.bytes == 10
+    spool.discard()
+    assert left(tmp_path) == []
+
+
 async def test_a_spool_folder_that_is_gone_is_500(tmp_path: Path) -> None:
     async with serving(spooling(tmp_path / "gone"), operations=ROUTES) as served:
         answered = await served.say(post("/upload", GOOD))
@@ -347,28 +375,57 @@ async def test_a_spool_folder_that_is_gone_is_500(tmp_path: Path) -> None:
 # --- who leaves ---
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another task does to the file system; bounded."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - a file system sets no event
-            await asyncio.sleep(0.005)
+class Watched(Spool):
+    """Tells when a block was written and when the file was removed."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.loop = asyncio.get_running_loop()
+        self.written = asyncio.Event()
+        self.removed = asyncio.Event()
+        watched.put_nowait(self)
+
+    async def write(self, block: bytes) -> None:
+        await super().write(block)
+        self.written.set()
+
+    def _remove(self) -> None:
+        super()._remove()
+        self.loop.call_soon_threadsafe(self.removed.set)
+
+
+watched: asyncio.Queue[Watched] = asyncio.Queue()
+
+
+@pytest.fixture
+def spools(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Queue[Watched]]:
+    """The spools that uploads open, as they come."""
+    global watched
+    watched = asyncio.Queue()
+    monkeypatch.setattr(intake, "Spool", Watched)
+    yield watched
 
 
 @pytest.mark.parametrize("way", ["close", "reset", "half_close"])
-async def test_a112_a_client_that_leaves_in_its_upload_leaves_no_file(tmp_path: Path, way: str) -> None:
+async def test_a112_a_client_that_leaves_in_its_upload_leaves_no_file(
+    tmp_path: Path, way: str, spools: asyncio.Queue[Watched]
+) -> None:
     body = multipart(a_file(b"w" * 4_000_000))
     async with serving(spooling(tmp_path), operations=ROUTES) as served:
         raw = await served.connect()
         await raw.send(post("/upload", body)[:3_000_000])
-        await until(lambda: bool(left(tmp_path)))
+        spool = await soon(spools.get())
+        await soon(spool.written.wait())
+        assert len(left(tmp_path)) == 1
         getattr(raw, way)()
-        await until(lambda: not left(tmp_path))
+        await soon(spool.removed.wait())
+        assert left(tmp_path) == []
         assert (await served.say(get("/health"))).status == 200
         raw.close()
 
 
 async def test_a_spool_discarded_while_it_is_written_is_removed_after_the_write(tmp_path: Path) -> None:
-    spool = Spool(str(tmp_path))
+    spool = Watched(str(tmp_path))
     assert os.path.basename(spool.path).startswith(PREFIX)
     entered, go_on = threading.Event(), threading.Event()
     append = spool._append
@@ -388,16 +445,18 @@ async def test_a_spool_discarded_while_it_is_written_is_removed_after_the_write(
     spool.discard()
     assert len(left(tmp_path)) == 1
     go_on.set()
-    await until(lambda: not left(tmp_path))
+    await soon(spool.removed.wait())
+    assert left(tmp_path) == []
 
 
 async def test_a_large_spool_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aistack.web.spool._FELT", 5)
-    spool = Spool(str(tmp_path))
+    spool = Watched(str(tmp_path))
     await spool.write(b"x" * 10)
     spool.close()
     spool.discard()
-    await until(lambda: not left(tmp_path))
+    await soon(spool.removed.wait())
+    assert left(tmp_path) == []
 
 
 def test_a_spool_can_be_discarded_without_a_loop(tmp_path: Path) -> None:
@@ -543,3 +602,15 @@ async def test_json_bodies(body: bytes, status: int) -> None:
             assert answered.status == status
             if status != 200:
                 assert answered.error["kind"] == ("overflow" if status == 413 else "malformed")
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    dead = tmp_path / f"{PREFIX}{int(gone.stdout)}_a"
+    ours = tmp_path / f"{PREFIX}{os.getpid()}_b"
+    parent = tmp_path / f"{PREFIX}{os.getppid()}_c"
+    stranger = tmp_path / "notes.txt"
+    for path in (dead, ours, parent, stranger):
+        path.write_bytes(b"x")
+    assert sweep(str(tmp_path)) == 2
+    assert sorted(tmp_path.iterdir()) == sorted([parent, stranger])

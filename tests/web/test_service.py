@@ -38,9 +38,12 @@ class Service:
         self.spool = spool
         self.port: int = runner.addresses[0][1]
         self.ended: asyncio.Queue[str] = asyncio.Queue()
+        self.waiting = asyncio.Event()
+        self.connections: list[Raw] = []
 
     async def begin(self, request: bytes) -> Raw:
         raw = Raw(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.connections.append(raw)
         await raw.send(request)
         return raw
 
@@ -71,8 +74,11 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
     server = await asyncio.start_unix_server(serve, socket)
     os.environ["AISTACK_FAKE_GATES"] = socket
     ended: asyncio.Queue[str] = asyncio.Queue()
+    waiting = asyncio.Event()
 
     def note(transition: Transition) -> None:
+        if transition.target is Column.WAITING:
+            waiting.set()
         if transition.target is Column.DONE and transition.job.outcome is not None:
             ended.put_nowait(transition.job.outcome.ended.value)
 
@@ -87,8 +93,12 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
     try:
         await listen(runner, ["127.0.0.1:0"])
         service = Service(app, runner, gates, spool)
-        service.ended = ended
-        yield service
+        service.ended, service.waiting = ended, waiting
+        try:
+            yield service
+        finally:
+            for raw in service.connections:
+                await raw.end()
     finally:
         await soon(runner.cleanup())
         server.close()
@@ -160,9 +170,7 @@ async def test_who_prefers_to_wait_is_served_next(tmp_path: Path) -> None:
         at_gate = await service.gates.entered("a")
         waiting = script({"gate": "b"}, *SAY).replace(b"\r\n", b"\r\nPrefer: wait=30\r\n", 1)
         second = await service.begin(waiting)
-        async with asyncio.timeout(5):
-            while not service.app[SCHEDULER].snapshot.line:  # noqa: ASYNC110 - set by no event of ours
-                await asyncio.sleep(0.005)
+        await soon(service.waiting.wait())
         service.gates.let_pass(at_gate)
         assert (await first.reply()).status == 200
         service.gates.let_pass(await service.gates.entered("b"))

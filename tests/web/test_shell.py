@@ -9,11 +9,14 @@ import re
 import pytest
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpVersion10
+from aiohttp.test_utils import make_mocked_request
 
 from aistack.config import Config, Server
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.jobs.model import Resident, Slot, Snapshot, evolve
 from aistack.jobs.states import Op, State, Step
+from aistack.web.faults import cut, from_http
 from aistack.web.health import ready
 from aistack.web.operations import OPERATIONS, Operation
 from aistack.web.request_id import choose
@@ -416,3 +419,74 @@ async def test_the_drain_comes_before_connections_are_cut() -> None:
         raw.close()
     assert scheduler.drained == 7.0
     assert reply.body == b"told"
+
+
+# --- faults as values ---
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "code"),
+    [
+        (web.HTTPBadRequest(), 400, "invalid_body"),
+        (web.HTTPUnsupportedMediaType(), 400, "invalid_body"),
+        (web.HTTPUnprocessableEntity(), 400, "invalid_body"),
+        (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, "too_large"),
+        (web.HTTPNotFound(), 404, "not_found"),
+        (web.HTTPServiceUnavailable(), 500, "internal_error"),
+    ],
+)
+def test_a11_what_aiohttp_says_in_plain_text(exc: web.HTTPException, status: int, code: str) -> None:
+    fault = from_http(exc, "GET", "/x")
+    assert (fault.status, fault.code.value) == (status, code)
+
+
+async def test_a17_a_lost_connection_is_no_failure_of_ours() -> None:
+    reading = asyncio.Event()
+
+    async def reads(request: web.Request) -> web.StreamResponse:
+        reading.set()
+        assert request.transport is not None
+        request.transport.close()
+        raise ConnectionResetError
+
+    with structlog.testing.capture_logs() as lines:
+        async with serving(operations=(Operation("GET", "/reads", reads, "", ()),)) as served:
+            raw = await served.connect()
+            await raw.send(get("/reads"))
+            assert await asyncio.wait_for(raw.reader.read(), 5) == b""
+    assert [(line["event"], line["status"]) for line in lines] == [("http.access", 499)]
+
+
+class Pipe(asyncio.Transport):
+    """A transport that only remembers how it was ended."""
+
+    def __init__(self, buffered: int) -> None:
+        super().__init__()
+        self.buffered = buffered
+        self.closed = False
+        self.aborted = asyncio.Event()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+
+async def test_a_cut_lets_out_what_was_said_but_not_for_ever() -> None:
+    stuck = Pipe(buffered=5)
+    cut(make_mocked_request("GET", "/", transport=stuck), 0.05)
+    assert (stuck.closed, stuck.aborted.is_set()) == (True, False)
+    await asyncio.wait_for(stuck.aborted.wait(), 5)
+    empty = Pipe(buffered=0)
+    cut(make_mocked_request("GET", "/", transport=empty), 0.0)
+    assert (empty.closed, empty.aborted.is_set()) == (True, False)
+
+
+async def test_a_cut_of_http_1_0_is_at_once() -> None:
+    pipe = Pipe(buffered=5)
+    cut(make_mocked_request("GET", "/", version=HttpVersion10, transport=pipe), 60.0)
+    assert pipe.aborted.is_set()

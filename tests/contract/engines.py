@@ -1,0 +1,61 @@
+"""Scripted stand-ins for the engine families, so that routing can be seen on a machine with none.
+
+They play the scripts of `aistack.backends.fake`; only their cards are those of the real ones.
+"""
+
+from __future__ import annotations
+
+from aistack.backends.base import ModelCard
+from aistack.backends.fake import FakeEngine
+from aistack.backends.whisper import LANGUAGES
+
+_EUROPEAN = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
+
+
+class FakeWhisper(FakeEngine):
+    name = "whisper"
+    provider = "Faster-Whisper"
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        return (ModelCard("whisper-small", "openai", "asr", LANGUAGES, translate=True, created=1),)
+
+
+class FakeParakeet(FakeEngine):
+    name = "parakeet"
+    provider = "Parakeet"
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        languages = tuple(_EUROPEAN.split())
+        return (ModelCard("nvidia/parakeet-tdt-0.6b-v3", "nvidia", "asr", languages, False, created=1),)
+
+
+class FakeSenseVoice(FakeEngine):
+    name = "sensevoice"
+    provider = "SenseVoice"
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        languages = ("zh", "yue", "en", "ja", "ko")
+        return (ModelCard("iic/SenseVoiceSmall", "alibaba", "asr", languages, created=1),)
+
+
+class FakeSphinx(FakeEngine):
+    name = "sphinx"
+    provider = "PocketSphinx"
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        return (ModelCard("pocketsphinx-en-us", "cmusphinx", "asr", ("en",), created=1),)
+
+
+class NotInstalled(FakeParakeet):
+    """An engine whose library is not there."""
+
+    requires = ("no_such_library_anywhere",)
+    install = "pip install no-such-library"
+
+
+FAMILIES = {
+    "whisper": "tests.contract.engines:FakeWhisper",
+    "parakeet": "tests.contract.engines:FakeParakeet",
+    "sensevoice": "tests.contract.engines:FakeSenseVoice",
+}
+SPHINX = {"sphinx": "tests.contract.engines:FakeSphinx"}
