@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from aistack.chunks import Generated, Transcript
-from aistack.errors import ErrorKind
+from aistack.errors import Code, ErrorKind
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import HOUSEKEEPING, Ended, Op
 
@@ -48,14 +48,16 @@ def done_fields(transition: Transition) -> dict[str, Any]:
     job, at = transition.job, transition.at
     outcome = job.outcome
     fault = outcome.fault if outcome is not None else None
+    left = outcome is not None and outcome.ended is Ended.CANCELLED
+    kind = ErrorKind.CANCELLED if left else fault.kind if fault is not None else None
     fields: dict[str, Any] = {
         **job_ids(job),
         "op": job.op.value,
         "backend": job.route.backend,
         "model": job.route.model,
         "outcome": outcome.ended.value if outcome is not None else None,
-        "kind": fault.kind.word if fault is not None else None,
-        "code": fault.code.value if fault is not None else None,
+        "kind": kind.word if kind is not None else None,
+        "code": fault.code.value if fault is not None else Code.CANCELLED.value if left else None,
         "status": status_of(job),
         "in_band": True if fault is not None and job.opened else None,
         "waited_s": (at if job.granted is None else job.granted) - job.submitted,

@@ -86,7 +86,7 @@ def test_a17_who_left_is_499() -> None:
     fault = errors.internal()
     for outcome in (Outcome(Ended.CANCELLED), Outcome(Ended.CANCELLED, fault)):
         fields = done_fields(done(outcome, granted=10.0, ran=10.0))
-        assert (fields["status"], fields["outcome"]) == (499, "cancelled")
+        assert (fields["status"], fields["outcome"], fields["kind"]) == (499, "cancelled", "cancelled")
 
 
 def test_a_failure_after_the_first_byte_says_so() -> None:

@@ -230,8 +230,8 @@ def entries(
     ]
     if not cards:
         return ()
-    listed = [_entry(engine, card, residents) for engine, card in cards]
     whisper = next((card for engine, card in cards if engine == "whisper"), None)
+    listed = [_entry(engine, card, residents) for engine, card in cards]
     if whisper is not None:
         taken = {card.id.lower() for _, card in cards}
         listed += [
@@ -241,7 +241,7 @@ def entries(
                 residents,
             )
             for model in facts.local
-            if model.lower() not in taken
+            if model.lower() not in taken and model in facts.on_disk
         ]
     alias = ModelEntry(
         id=AUTO,

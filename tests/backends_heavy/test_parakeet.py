@@ -113,10 +113,15 @@ def test_a106_a107_a_quarter_of_an_hour_is_one_timeline(parakeet: Parakeet, quar
     assert len(plain(heard.text)) == pytest.approx(len(plain(truth)), rel=0.01)
     starts = [word.start for word in heard.words]
     assert all(before <= after for before, after in itertools.pairwise(starts))
-    # what stands around the seam (at 660 s) is what the same stretch says elsewhere, word for word
+    # The seam is at 660 s, in the middle of the eleventh repetition. There the words are what the
+    # neighbours' middles are, none doubled and none lost. (Elsewhere one word of the tiny model sits on
+    # the fence.)
     length = heard.result.duration / 15
-    around = [plain(between(heard, n * length, (n + 1) * length)) for n in (9, 10, 11)]
-    assert around[0] == around[1] == around[2]
+    once = plain(SPOKEN[LONG.name]["text"])
+    for n in (9, 10, 11):
+        around = plain(between(heard, n * length, (n + 1) * length))
+        assert len(around) == len(once)
+        assert around[15:60] == once[15:60]
 
 
 def between(heard: Heard, start: float, end: float) -> str:

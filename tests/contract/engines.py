@@ -9,7 +9,9 @@ from aistack.backends.base import ModelCard
 from aistack.backends.fake import FakeEngine
 from aistack.backends.whisper import LANGUAGES
 
-_EUROPEAN = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
+_CODES = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
+EUROPEAN = tuple(_CODES.split())
+"""Parakeet's twenty-five."""
 
 
 class FakeWhisper(FakeEngine):
@@ -25,8 +27,7 @@ class FakeParakeet(FakeEngine):
     provider = "Parakeet"
 
     def cards(self) -> tuple[ModelCard, ...]:
-        languages = tuple(_EUROPEAN.split())
-        return (ModelCard("nvidia/parakeet-tdt-0.6b-v3", "nvidia", "asr", languages, False, created=1),)
+        return (ModelCard("nvidia/parakeet-tdt-0.6b-v3", "nvidia", "asr", EUROPEAN, False, created=1),)
 
 
 class FakeSenseVoice(FakeEngine):

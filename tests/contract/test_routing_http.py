@@ -10,7 +10,7 @@ import pytest
 from aistack.routing import SIZES
 from tests.backends.listening import AUDIO, HELLO, HELLO_TEXT, SPOKEN, silence, wer, write_wav
 from tests.contract.client import TRANSLATIONS, Answer, acts
-from tests.contract.engines import FAMILIES, SPHINX
+from tests.contract.engines import EUROPEAN, FAMILIES, SPHINX
 from tests.contract.service import Gates, Loads, Service, running
 
 SAY = {"say": "one two", "end": 1}
@@ -103,9 +103,7 @@ def test_a88_asian_languages_go_to_sensevoice(code: str, fakes: Service) -> None
     assert served(fakes.play(SAY, language=code)) == SENSEVOICE
 
 
-@pytest.mark.parametrize(
-    "code", "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk".split()
-)
+@pytest.mark.parametrize("code", EUROPEAN)
 def test_a89_european_languages_go_to_parakeet(code: str, fakes: Service) -> None:
     assert served(fakes.play(SAY, language=code)) == PARAKEET
 

@@ -72,6 +72,8 @@ class Ollama(Double):
         """As versions before August 2026: the reason comes with the last word."""
         self.pause_before_done = asyncio.Event()
         self.pause_before_done.set()
+        self.done_after_s = 0.0
+        """Between the finish reason and `[DONE]`, so that they come in two reads."""
         self.gate_at = 0
         """Tokens that may pass before the gate is asked for each further one."""
         self.stubborn = False
@@ -274,6 +276,8 @@ class Ollama(Double):
         if not self.finish_in_content:
             await response.write(self.chunk(model, {}, reason))
         await asyncio.wait_for(self.pause_before_done.wait(), BOUND_S)
+        if self.done_after_s:
+            await asyncio.sleep(self.done_after_s)
         if self.break_off:
             if self.break_off == "reset" and request.transport is not None:
                 await asyncio.sleep(0.02)  # what was written is on its way
