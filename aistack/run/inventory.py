@@ -289,6 +289,8 @@ def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
     if isinstance(section, EngineSection):
         told = asdict(section, filter=lambda field, value: field.name not in NOT_OPTIONS and value != "")
         options |= told
+    if resident.backend == "nanochat" and device in config.slots.devices:
+        options["slot"] = config.slots.devices.index(device)
     return ModelSpec(resident.model, source_of(config, resident), device, options)
 
 
@@ -297,6 +299,8 @@ def source_of(config: Config, resident: Resident) -> str:
     if resident.backend == "whisper":
         size = resident.model.removeprefix(WHISPER_PREFIX)
         return config.models.local.get(resident.model, size)
+    if resident.backend == "nanochat":
+        return str(Path(config.inference.root, resident.model))
     section = getattr(config, resident.backend, None)
     return str(getattr(section, "weights", "")) or resident.model
 
