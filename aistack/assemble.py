@@ -19,9 +19,12 @@ from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.inventory import Inventory, real_engines
 from aistack.run.memory import free_bytes
+from aistack.run.outside import Outside
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
+from aistack.web.keys import OUTSIDE
+from aistack.web.operations import OPERATIONS, RELAYED
 from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")
@@ -32,8 +35,10 @@ def assemble(
     config: Config,
     observers: Sequence[Observer] = (),
     engines: Mapping[str, str] | None = None,
+    relays: bool = False,
 ) -> web.Application:
-    """The whole service. `engines` are dotted names by name, all real ones if not given."""
+    """The whole service. `engines` are dotted names by name, all real ones if not given; `relays`
+    adds chat and speech by other people's servers."""
     targets = real_engines() if engines is None else dict(engines)
     inventory = Inventory(config, engines=targets)
     limits = Limits(line_max=config.slots.line_max, open_after=config.slots.open_after_s)
@@ -44,7 +49,19 @@ def assemble(
         # An engine that is switched off, or whose module cannot be imported, is not offered.
         with contextlib.suppress(KeyError):
             settings[name] = settings_of(config, inventory.engine(name), target)
-    runner = Runner(scheduler.post, scheduler.ready, inventory.spec, settings, spare=spare(config))
+    devices = {"": slots[0].device} | dict(
+        zip(config.slots.devices, (slot.device for slot in slots), strict=True)
+    )
+    outside = Outside(config, devices) if relays else None
+    runner = Runner(
+        scheduler.post,
+        scheduler.ready,
+        inventory.spec,
+        settings,
+        outside.relays if outside is not None else {},
+        outside.bound if outside is not None else {},
+        spare=spare(config),
+    )
     scheduler.steps = runner
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
 
@@ -59,8 +76,14 @@ def assemble(
         await runner.close()
         task.cancel()
         await asyncio.wait([task])  # how it ended has been told by then
+        if outside is not None:
+            await outside.close()
 
-    return build_app(config, scheduler, inventory, (running,))
+    operations = OPERATIONS if outside is None else (*OPERATIONS, *RELAYED)
+    app = build_app(config, scheduler, inventory, (running,), operations)
+    if outside is not None:
+        app[OUTSIDE] = outside
+    return app
 
 
 def _ended(task: asyncio.Task[None], app: web.Application) -> None:

@@ -248,6 +248,62 @@ class FakeSection(EngineSection):
     """Settings of the scripted engine of the tests; not in the sample."""
 
 
+@frozen
+class OllamaSection:
+    """Chat: the local Ollama."""
+
+    url: str = field(default="http://127.0.0.1:11434", metadata={"says": "Where Ollama listens."})
+    keep_alive: str = field(
+        default="30s",
+        metadata={"says": "How long a model stays loaded after a chat that does not say."},
+    )
+    shares_gpu: bool = field(
+        default=False,
+        metadata={"says": "Ollama is not on this machine's loopback, but uses this card all the same."},
+    )
+    device: str = field(
+        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
+    )
+
+
+@frozen
+class QwenTtsSection:
+    """Speech: the Qwen3-TTS container (vLLM-Omni), and what is translated for it."""
+
+    url: str = field(default="http://127.0.0.1:17860", metadata={"says": "Where the container listens."})
+    model: str = field(
+        default="qwen3-tts-12hz-0.6b-customvoice",
+        metadata={"says": "The id it is listed under."},
+    )
+    device: str = field(
+        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
+    )
+    rewrite_model: bool = field(
+        default=True, metadata={"says": "Replace the listed id and OpenAI's by the one it serves."}
+    )
+    rewrite_task_type: bool = field(
+        default=True, metadata={"says": "Replace voice_clone and its like by the container's names."}
+    )
+    rewrite_voice: bool = field(
+        default=True, metadata={"says": "Replace OpenAI's voice names by a preset."}
+    )
+    rewrite_ref_audio: bool = field(
+        default=True, metadata={"says": "Send a local ref_audio below ref_folder as a data URL."}
+    )
+    voice_preset: str = field(
+        default="", metadata={"says": "The preset for OpenAI's voices; empty: the first it lists."}
+    )
+    ref_folder: str = field(
+        default="", metadata={"says": "Folder whose files ref_audio may name; empty: none."}
+    )
+    default_format: str = field(
+        default="", metadata={"says": "response_format where the client names none; empty: as it is."}
+    )
+    drop_stream_format: bool = field(
+        default=False, metadata={"says": "Leave out a stream_format that the container would refuse."}
+    )
+
+
 DEFAULT_ALIASES: Mapping[str, str] = {
     "whisper-1": "whisper-small",
     "gpt-4o-transcribe": "auto",
@@ -298,5 +354,7 @@ class Config:
     sensevoice: SensevoiceSection = field(factory=SensevoiceSection)
     sphinx: SphinxSection = field(factory=SphinxSection)
     fake: FakeSection = field(factory=FakeSection)
+    ollama: OllamaSection = field(factory=OllamaSection)
+    qwen_tts: QwenTtsSection = field(factory=QwenTtsSection)
     models: Models = field(factory=Models)
     log: Log = field(factory=Log)

@@ -28,7 +28,7 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
     Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
     """
     engines = {"fake": ENGINES["fake"]} if fake else real_engines()
-    app = assemble(config, [log.story], engines)
+    app = assemble(config, [log.story], engines, relays=not fake)
     runner = make_runner(app)
     try:
         await runner.setup()

@@ -33,9 +33,11 @@ from aistack.backends.torch_common import (
     device_of,
     hook,
     hushed,
+    imported,
     kind_of_torch,
     load_fault,
     no_translation,
+    senseless,
     set_threads,
     unloadable,
 )
@@ -84,6 +86,7 @@ class Parakeet:
         self._local: bool | None = None
         self._local_above = 300.0
         self._context = 256
+        self._threads = 0
         self._cut = Cut()
         self._cancel: CancelToken | None = None
         self._closing = False
@@ -124,9 +127,9 @@ class Parakeet:
             self._configure(model.options)
             path = self._file(model.source, report)
             report(Progress(0.0, None, "bytes"))
-            self.warm()
+            imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
-            set_threads(int(model.options.get("threads") or 0))
+            set_threads(self._threads)
             self._restore(path, device_of(model.device))
         except BackendFault:
             raise
@@ -146,9 +149,9 @@ class Parakeet:
                 float(options.get("overlap_s", defaults.overlap)),
                 float(options.get("least_s", defaults.least)),
             )
-        except ValueError as exc:
-            message = "The model could not be loaded: its configured options make no sense."
-            raise BackendFault(unloadable(message, self.provider)) from exc
+            self._threads = int(options.get("threads") or 0)
+        except (TypeError, ValueError) as exc:
+            raise senseless(self.provider) from exc
 
     def _file(self, source: str, report: Report) -> Path:
         """The `.nemo` file. The hub is asked only for what is nowhere on disk."""

@@ -40,10 +40,12 @@ from aistack.backends.torch_common import (
     device_of,
     hook,
     hushed,
+    imported,
     is_out_of_memory,
     kind_of_torch,
     load_fault,
     no_translation,
+    senseless,
     set_threads,
     unloadable,
 )
@@ -86,6 +88,7 @@ class SenseVoice:
         self._options: dict[str, Any] = {}
         self._vad_options: dict[str, Any] = {}
         self._itn = True
+        self._silence, self._longest, self._threads = 800, 30_000, 0
         self._cancel: CancelToken | None = None
 
     def cards(self) -> tuple[ModelCard, ...]:
@@ -114,13 +117,14 @@ class SenseVoice:
         self._model = self._vad = None
         try:
             options = model.options
+            self._configure(options)
             where = str(options.get("hub") or "ms")
             directory = directory_of(model.source, where, self.provider, report)
             vad = directory_of(str(options.get("vad") or VAD), where, self.provider, report)
             report(Progress(0.0, None, "bytes"))
-            self.warm()
+            imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
-            self._load(directory, vad, device_of(model.device), options)
+            self._load(directory, vad, device_of(model.device))
         except BackendFault:
             raise
         except ModuleNotFoundError as exc:
@@ -128,15 +132,27 @@ class SenseVoice:
         except Exception as exc:  # the libraries below raise whatever they like, down to Exception
             raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
 
+    def _configure(self, options: Mapping[str, Any]) -> None:
+        """Take over the options; one that makes no sense is a fault that says so."""
+        try:
+            self._silence = int(options.get("vad_silence_ms") or 800)
+            self._longest = int(options.get("vad_longest_ms") or 30_000)
+            self._threads = int(options.get("threads") or 0)
+        except (TypeError, ValueError) as exc:
+            raise senseless(self.provider) from exc
+        if str(options.get("hub") or "ms") not in ("ms", "hf"):
+            raise senseless(self.provider)
+        self._itn = bool(options.get("itn", True))
+
     def _unloadable(self, message: str) -> BackendFault:
         return BackendFault(unloadable(message, self.provider))
 
-    def _load(self, directory: Path, vad: Path, device: str, options: Mapping[str, Any]) -> None:
+    def _load(self, directory: Path, vad: Path, device: str) -> None:
         from funasr import AutoModel
 
         common = {
             "device": device,
-            "ncpu": set_threads(int(options.get("threads") or 0)),
+            "ncpu": set_threads(self._threads),
             "disable_update": True,
             "disable_pbar": True,
             "ignore_init_mismatch": False,
@@ -145,8 +161,8 @@ class SenseVoice:
             speech = AutoModel(model=str(directory), **common)
             voice = AutoModel(
                 model=str(vad),
-                max_single_segment_time=int(options.get("vad_longest_ms") or 30_000),
-                max_end_silence_time=int(options.get("vad_silence_ms") or 800),
+                max_single_segment_time=self._longest,
+                max_end_silence_time=self._silence,
                 **common,
             )
         for loaded, path in ((speech, directory), (voice, vad)):
@@ -166,7 +182,6 @@ class SenseVoice:
             )
         self._model, self._vad = speech.model, voice.model
         self._options, self._vad_options = dict(speech.kwargs), dict(voice.kwargs)
-        self._itn = bool(options.get("itn", True))
         self._try()
 
     def _try(self) -> None:

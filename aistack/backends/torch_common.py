@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from aistack.backends.causes import HUB_NAMES
 from aistack.backends.causes import is_out_of_memory as _is_out_of_memory
 from aistack.backends.causes import load_fault as _load_fault
-from aistack.errors import Code, ErrorKind, Fault, out_of_memory
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 
 
 class Stopped(Exception):
@@ -104,8 +105,7 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     names = {kind.__name__ for kind in type(exc).__mro__}
     text = str(exc).lower()
     damaged = names & DAMAGED_TYPES or any(word in text for word in DAMAGED_WORDS)
-    hubs = {"HfHubHTTPError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"}
-    if damaged and not names & hubs:
+    if damaged and not names & HUB_NAMES:
         return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, DAMAGED, provider)
     return _load_fault(exc, provider, environ)
 
@@ -113,6 +113,27 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
 def unloadable(message: str, provider: str) -> Fault:
     """A model that cannot be loaded, for a reason of ours: 503."""
     return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, provider)
+
+
+def imported(warm: Callable[[], None], provider: str) -> None:
+    """Import an engine's libraries. One that is there but broken raises whatever it likes: a 503."""
+    try:
+        warm()
+    except ModuleNotFoundError:
+        raise
+    except Exception as exc:
+        if is_out_of_memory(exc):
+            raise
+        message = (
+            "The model could not be loaded: a library that the engine needs is broken on this server."
+        )
+        raise BackendFault(unloadable(message, provider)) from exc
+
+
+def senseless(provider: str) -> BackendFault:
+    """Options of the configuration that cannot be meant: 503."""
+    message = "The model could not be loaded: its configured options make no sense."
+    return BackendFault(unloadable(message, provider))
 
 
 def no_translation(provider: str) -> Fault:

@@ -13,7 +13,7 @@ from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job, Reaction, Snapshot
-from aistack.jobs.states import HOLDING, Column, Mode, Op
+from aistack.jobs.states import HOLDING, Column, Mode
 from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
 
 
@@ -87,8 +87,7 @@ def _release(draft: Draft) -> None:
 
 def _served(draft: Draft, job: Job) -> bool:
     """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
-    if job.op is Op.SWAP and job.reached and not plan.unreached(draft, job):
-        draft.leave_line(job)
+    if job.reached and not plan.unreached(draft, job):
         complete(draft, job, Column.WAITING)
         return True
     slot = plan.choose(draft, job)

@@ -6,8 +6,8 @@ be tested with a scheduler of twenty lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -15,7 +15,8 @@ from aistack.config import Config
 from aistack.contract import ModelEntry, ModelsList
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
-from aistack.jobs.model import Job, Resident, Snapshot
+from aistack.jobs.model import Job, Resident, Route, Snapshot
+from aistack.relaying import RelayRequest
 from aistack.routing import Chosen, Facts
 
 Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
@@ -66,18 +67,51 @@ class Inventory(Protocol):
         """Who serves this transcription. Raises BackendFault."""
         ...
 
-    async def models(self, residents: Collection[Resident] = ()) -> ModelsList:
+    async def models(
+        self, residents: Collection[Resident] = (), others: Sequence[ModelEntry] = ()
+    ) -> ModelsList:
         """All entries; `residents` are in memory now."""
         ...
 
-    async def entry(self, model: str, residents: Collection[Resident] = ()) -> ModelEntry:
+    async def entry(
+        self,
+        model: str,
+        residents: Collection[Resident] = (),
+        others: Sequence[ModelEntry] = (),
+    ) -> ModelEntry:
         """One of them. Raises BackendFault: 404 `model_not_found`."""
+        ...
+
+
+class Outside(Protocol):
+    """Other people's servers, seen from here."""
+
+    def chat_route(self, model: str | None) -> Route:
+        """Where a chat runs."""
+        ...
+
+    def speech_route(self) -> Route:
+        """Where a call to the speech container runs."""
+        ...
+
+    async def speech_is_up(self) -> bool:
+        """Whether the container answers."""
+        ...
+
+    async def entries(self) -> tuple[ModelEntry, ...]:
+        """What they offer right now."""
+        ...
+
+    def pass_on(self, request: RelayRequest) -> AsyncGenerator[Any, None]:
+        """A call that takes no slot: Head, Pieces, Tail."""
         ...
 
 
 CONFIG = web.AppKey("config", Config)
 SCHEDULER: web.AppKey[Scheduler] = web.AppKey("scheduler")
 INVENTORY: web.AppKey[Inventory] = web.AppKey("inventory")
+OUTSIDE: web.AppKey[Outside] = web.AppKey("outside")
+"""Absent in a service without relays (tests of other parts)."""
 
 REQUEST_ID = web.RequestKey("request_id", str)
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from aistack.contract import ModelEntry
 from aistack.converters import to_plain
 from aistack.jobs.model import Resident, Snapshot
 from aistack.web.answers import json_answer
-from aistack.web.keys import INVENTORY, SCHEDULER
+from aistack.web.keys import INVENTORY, OUTSIDE, SCHEDULER
 
 
 def residents(snapshot: Snapshot) -> frozenset[Resident]:
@@ -18,10 +19,18 @@ def residents(snapshot: Snapshot) -> frozenset[Resident]:
 async def models(request: web.Request) -> web.StreamResponse:
     """The list."""
     here = residents(request.app[SCHEDULER].snapshot)
-    return json_answer(to_plain(await request.app[INVENTORY].models(here)))
+    others = await _others(request)
+    return json_answer(to_plain(await request.app[INVENTORY].models(here, others)))
 
 
 async def model(request: web.Request) -> web.StreamResponse:
     """One entry. The id may contain slashes, escaped or not."""
     here = residents(request.app[SCHEDULER].snapshot)
-    return json_answer(to_plain(await request.app[INVENTORY].entry(request.match_info["id"], here)))
+    others = await _others(request)
+    found = await request.app[INVENTORY].entry(request.match_info["id"], here, others)
+    return json_answer(to_plain(found))
+
+
+async def _others(request: web.Request) -> tuple[ModelEntry, ...]:
+    """Entries of other people's servers, where there are any."""
+    return await request.app[OUTSIDE].entries() if OUTSIDE in request.app else ()

@@ -17,10 +17,12 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.web import audio, health, models
+from aistack.web import audio, chat, health, models, speech
 from aistack.web.patience import hold_continue
+from aistack.wire.base import JSON
 from aistack.wire.transcript import PLAIN, VTT
 
+SSE = "text/event-stream"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -84,6 +86,17 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=_HEARD,
     ),
 )
+
+RELAYED: tuple[Operation, ...] = (
+    Operation(
+        "POST", "/v1/chat/completions", chat.completions, "Chat, by Ollama", ("chat",), gives=(JSON, SSE)
+    ),
+    *(
+        Operation(method, "/v1/audio/{tail:.+}", speech.audio, "Speech, by the container", ("audio",))
+        for method in ("GET", "POST", "DELETE")
+    ),
+)
+"""What is relayed to other people's servers; after ours, for its paths are wide."""
 
 
 def register(app: web.Application, operations: tuple[Operation, ...]) -> None:

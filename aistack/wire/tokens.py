@@ -32,7 +32,7 @@ class TokenEvents:
         return True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
-        return StreamHead(headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")))
+        return StreamHead()
 
     def frame(self, chunk: Chunk) -> bytes | None:
         if not isinstance(chunk, Token) or not chunk.text:
@@ -68,7 +68,7 @@ class ChatCompletion:
         return self.stream
 
     def head(self, chunk: Chunk | None) -> StreamHead:
-        return StreamHead(headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")))
+        return StreamHead()
 
     def frame(self, chunk: Chunk) -> bytes | None:
         if not isinstance(chunk, Token) or not chunk.text:

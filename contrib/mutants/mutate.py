@@ -99,7 +99,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run: no annotations, decorators, imports, raised sentences or type-checking blocks."""
+    """The nodes that run: no annotations, decorators, imports, sentences or type-checking blocks."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
@@ -166,7 +166,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
                 yield (
                     f"may lead to {name}",
                     _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)]))),
-                )  # type: ignore[arg-type]  # noqa: E501
+                )  # type: ignore[arg-type]
 
 
 def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:

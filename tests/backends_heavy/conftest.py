@@ -1,7 +1,7 @@
 """The engines on PyTorch with their real libraries and tiny models, each loaded once.
 
-Where NeMo and FunASR are not installed these tests are not collected, and pytest's header says so:
-they need 2 GB of packages, which the base set of tests does without.
+Where NeMo and FunASR are not installed these tests are not collected, and a line at the end of the
+run says so: they need 2 GB of packages, which the base set of tests does without.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ _MISSING = [name for name in _LIBRARIES if importlib.util.find_spec(name) is Non
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
 
-def pytest_report_header() -> str:
-    if not _MISSING:
-        return "tests/backends_heavy: NeMo and FunASR are installed, their tests run"
-    return f"tests/backends_heavy: NOT COLLECTED, not installed: {', '.join(_MISSING)}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Leaving tests out is said aloud, however quiet the run."""
+    if _MISSING:
+        terminalreporter.write_line(
+            f"tests/backends_heavy: NOT COLLECTED, not installed: {', '.join(_MISSING)}"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

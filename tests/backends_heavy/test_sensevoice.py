@@ -355,6 +355,34 @@ def test_a_missing_directory_is_not_taken_for_a_hub_id(source: str) -> None:
     assert "neither" in fault_of_load(SenseVoice(), SENSEVOICE, vad=source)[2]
 
 
+@pytest.mark.parametrize("options", [{"vad_silence_ms": "long"}, {"hub": "elsewhere"}])
+def test_options_that_make_no_sense_are_told(options: dict[str, Any]) -> None:
+    assert "options" in fault_of_load(SenseVoice(), SENSEVOICE, vad=str(VAD_DIR), **options)[2]
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("libcudart"), AttributeError("no such name"), OSError("so")]
+)
+def test_a_broken_library_is_not_taken_for_broken_files(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(_engine: SenseVoice) -> None:
+        raise error
+
+    monkeypatch.setattr(SenseVoice, "warm", broken)
+    assert "library" in fault_of_load(SenseVoice(), SENSEVOICE, vad=str(VAD_DIR))[2]
+
+
+def test_a84_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_engine: SenseVoice) -> None:
+        raise ModuleNotFoundError("No module named 'funasr'")
+
+    monkeypatch.setattr(SenseVoice, "warm", missing)
+    status, code, message = fault_of_load(SenseVoice(), SENSEVOICE, vad=str(VAD_DIR))
+    assert (status, code) == (503, Code.BACKEND_MISSING)
+    assert "pip install" in message
+
+
 # --- the hubs ----------------------------------------------------------------------------------------
 
 

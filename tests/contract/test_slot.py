@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from pathlib import Path
@@ -30,8 +31,10 @@ class Held:
 
 
 @pytest.fixture
-def held(fakes: Service, gates: Gates) -> Held:
-    return Held(fakes, gates)
+def held(fakes: Service, gates: Gates) -> Iterator[Held]:
+    holder = Held(fakes, gates)
+    yield holder
+    holder.call.close()
 
 
 # --- leaving, memory, models in turn ------------------------------------------------------------------
@@ -215,7 +218,6 @@ def test_a154_who_leaves_before_the_first_byte_leaks_nothing(
         body = form(acts(SAY), "x.wav", {})
         headers = {"Content-Type": FORM, "Content-Length": str(len(body) + 1000)}
         fakes.client.begin("POST", PATH, body, headers).close()
-        assert fakes.mark == since
     elif when == "load":
         loads(whisper_tiny=[{"gate": "load"}])
         call = fakes.begin(SAY, model="tiny")
@@ -240,7 +242,10 @@ def test_a154_who_leaves_before_the_first_byte_leaks_nothing(
         call.close()
         assert fakes.ended(since) == "cancelled"
     fakes.quiet()
+    last = fakes.mark
     assert fakes.play(SAY).status == 200
+    if when == "upload":
+        assert last == since, "an upload that never ended became no job"
 
 
 def test_a155_obeying_retry_after_succeeds(fakes: Service, held: Held) -> None:

@@ -36,7 +36,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 ROOT = Path(__file__).parents[1] / "data" / "models" / "tiny-nanochat"
-sys.path.insert(0, str(Path(__file__).parents[2] / "contrib" / "tiny_models"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "contrib" / "tiny_models" / "nanochat"))
 
 from nanochat_lessons import CHARACTERS  # noqa: E402 - found only through the line above
 

@@ -67,11 +67,11 @@ def test_an_empty_token_and_other_chunks_do_not_show() -> None:
         assert wire.frame(Notice("code", "m", "message")) is None
 
 
-def test_the_events_are_never_buffered_on_the_way() -> None:
+def test_both_are_streams_of_events() -> None:
     for wire in (WIRE, CHAT):
         head = wire.head(None)
         assert head.content_type == "text/event-stream"
-        assert ("X-Accel-Buffering", "no") in head.headers
+        assert head.sse
         assert wire.streams
 
 

@@ -144,6 +144,13 @@ def test_a_cancel_stops_within_a_block_and_the_next_run_works(engine: Espeak) ->
     assert said(engine, Speak(TEXT, "alloy", format="pcm"))
 
 
+def test_the_library_stops_speaking_when_nobody_takes(engine: Espeak) -> None:
+    taken: list[bytes] = []
+    assert engine._library is not None and engine._library.choose("en-us")
+    engine._library.say(LONG, 175, lambda samples: taken.append(samples))
+    assert len(taken) == 1, "one block, refused, and the rest is not even synthesised"
+
+
 def test_a_run_that_is_closed_leaves_no_thread(engine: Espeak) -> None:
     run = engine.run(Speak(LONG, "alloy", format="pcm"), threading.Event())
     while not isinstance(next(run), Piece):

@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -105,7 +105,9 @@ class Listing:
         streams = name != "fake-whole"
         return Chosen(Route("fake", name or "fake-small", Vram.OWN), language, streams)
 
-    async def models(self, residents: Collection[Resident] = ()) -> ModelsList:
+    async def models(
+        self, residents: Collection[Resident] = (), others: Sequence[ModelEntry] = ()
+    ) -> ModelsList:
         entry = ModelEntry(
             id="some/model",
             created=1,
@@ -116,7 +118,12 @@ class Listing:
         )
         return ModelsList(data=(entry,))
 
-    async def entry(self, model: str, residents: Collection[Resident] = ()) -> ModelEntry:
+    async def entry(
+        self,
+        model: str,
+        residents: Collection[Resident] = (),
+        others: Sequence[ModelEntry] = (),
+    ) -> ModelEntry:
         for entry in (await self.models(residents)).data:
             if entry.id == model:
                 return entry

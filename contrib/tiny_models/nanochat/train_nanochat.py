@@ -1,6 +1,6 @@
 """Trains two tiny nanochat models that answer a few questions, and saves each in both formats.
 
-    python contrib/tiny_models/train_nanochat.py OUT
+    python contrib/tiny_models/nanochat/train_nanochat.py OUT
 
 Needs torch, transformers, tiktoken and regex; a few minutes on one thread. The checkpoint is laid
 out like one that nanochat of 2025 saved, the other directory like one that transformers saved. Both
