@@ -70,6 +70,7 @@ class Gates:
 
     def __init__(self, path: Path) -> None:
         self._at: dict[str, queue.Queue[socket.socket]] = {}
+        self._came: list[socket.socket] = []
         self._lock = threading.Lock()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
@@ -88,6 +89,7 @@ class Gates:
                 return
             with engine.makefile("r", encoding="utf-8") as reader:
                 name = reader.readline().strip()
+            self._came.append(engine)
             self._queue(name).put(engine)
 
     def entered(self, name: str) -> socket.socket:
@@ -100,12 +102,17 @@ class Gates:
         with contextlib.closing(engine), contextlib.suppress(BrokenPipeError):
             engine.sendall(b"!")
 
+    def clear(self) -> None:
+        """Nobody stands at a gate any more."""
+        self._at.clear()
+        while self._came:
+            self._came.pop().close()
+
     def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # wakes accept() where the system does that
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        for waiting in self._at.values():
-            while not waiting.empty():
-                waiting.get_nowait().close()
+        self.clear()
 
 
 class Log:
@@ -169,11 +176,15 @@ class Server:
         self.most_threads = self.me.num_threads() + POOL
         self.probe = script(*SAY, headers=WAIT)
         self.normal = Vitals(0, 0, 0, 0)
+        self._talks: list[Talk] = []
 
     # --- asking ----------------------------------------------------------------------------------------
 
     def begin(self, request: bytes) -> Talk:
-        return Talk(self.port).send(request)
+        """Send a request on a connection of its own, which is closed after the test at the latest."""
+        talk = Talk(self.port)
+        self._talks.append(talk)
+        return talk.send(request)
 
     def say(self, request: bytes) -> Said:
         return say(self.port, request)
@@ -218,6 +229,7 @@ class Server:
 
     def check(self) -> None:
         """The next request works, and nothing has been left behind."""
+        self._hang_up()
         assert self.process.poll() is None, "the gateway is gone"
         said = self.say(self.probe)
         assert (said.status, said.complete) == (200, True), said.body
@@ -225,6 +237,12 @@ class Server:
             until(lambda: self.vitals() == self.normal, "as before", 10)
         assert self.vitals() == self.normal
         assert self.log.raw == []
+
+    def _hang_up(self) -> None:
+        """What a failed test may have left open."""
+        while self._talks:
+            self._talks.pop().close()
+        self.gates.clear()
 
     # --- the end ---------------------------------------------------------------------------------------
 
@@ -234,6 +252,7 @@ class Server:
         return self.process.wait(BOUND_S)
 
     def close(self) -> None:
+        self._hang_up()
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in [*self.engines, self.me]:
                 with contextlib.suppress(psutil.NoSuchProcess):

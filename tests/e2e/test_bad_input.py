@@ -37,7 +37,7 @@ def whisper(audio: bytes, name: str = "a.wav") -> bytes:
 
 
 @pytest.mark.parametrize("what", ["nothing", "text", "half a header", "a header only", "png", "zeros"])
-def test_a72_what_is_no_audio(real: Server, tmp_path: Path, what: str) -> None:
+def test_a68_a69_what_is_no_audio(real: Server, tmp_path: Path, what: str) -> None:
     wav = DIGITS.read_bytes()
     audio = {
         "nothing": b"",
@@ -88,7 +88,7 @@ def test_the_files_name_does_not_matter(real: Server, name: str) -> None:
     assert (said.status, plain(said.text)) == (200, plain(WORDS))
 
 
-def test_half_an_hour_of_silence(real: Server, tmp_path: Path) -> None:
+def test_a72_half_an_hour_of_silence(real: Server, tmp_path: Path) -> None:
     seconds = 1800
     said = send(real, flac(tmp_path / "silence.flac", seconds), seconds)
     told = json.loads(said.body)
@@ -170,18 +170,18 @@ def narrow(narrow_server: Server) -> Iterator[Server]:
     narrow_server.check()
 
 
-def test_a101_three_gigabytes_in_chunks_are_refused_at_the_limit(narrow: Server) -> None:
+def test_a73_three_gigabytes_in_chunks_are_refused_at_the_limit(narrow: Server) -> None:
     said, sent = in_chunks(narrow, 3 * 10**9)
     assert said.told == TOO_LARGE
     assert 24 * MiB <= sent <= 64 * MiB
 
 
-def test_a101_the_limit_itself_passes(narrow: Server) -> None:
+def test_a73_the_limit_itself_passes(narrow: Server) -> None:
     assert narrow.say(transcribe(bytes(32 * MiB), model="fake-small")).text == f"heard {32 * MiB} bytes"
     assert narrow.say(transcribe(bytes(32 * MiB + 1), model="fake-small")).told == TOO_LARGE
 
 
-def test_a101_the_default_limit_is_a_gibibyte(fake: Server) -> None:
+def test_a73_the_default_limit_is_a_gibibyte(fake: Server) -> None:
     before = fake.me.memory_info().rss
     begin = time.monotonic()
     said, sent = in_chunks(fake, 3 * 10**9)
@@ -201,7 +201,7 @@ def crowd(server: Server, request: bytes) -> list[Said]:
         return list(clients.map(server.say, [request] * CROWD))
 
 
-def test_a_hundred_uploads_while_the_slot_is_held(fake: Server) -> None:
+def test_a147_a156_a_hundred_uploads_while_the_slot_is_held(fake: Server) -> None:
     holder = fake.begin(script({"gate": "holder"}, *SAY))
     at_gate = fake.gates.entered("holder")
     said = crowd(fake, script({"say": "x" * MiB}))

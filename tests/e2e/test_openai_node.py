@@ -107,7 +107,7 @@ def test_failures_as_a_user_sees_them(fake: Server, node: Run) -> None:
     assert "".join(told["warned"]["deltas"]) == told["warned"]["text"] == SAID
 
 
-def test_a158_busy_once_and_cured_by_the_librarys_own_retries(fake: Server, node: Run) -> None:
+def test_a155_busy_once_and_cured_by_the_librarys_own_retries(fake: Server, node: Run) -> None:
     holder = fake.begin(script({"gate": "holder"}, *SAY))
     at_gate = fake.gates.entered("holder")
     busy = node(fake, "busy")
@@ -125,7 +125,7 @@ def test_a158_busy_once_and_cured_by_the_librarys_own_retries(fake: Server, node
     assert busy["retry_after"] == "5"
 
 
-def test_a112_an_aborted_stream_frees_the_slot(fake: Server, node: Run) -> None:
+def test_a153_an_aborted_stream_frees_the_slot(fake: Server, node: Run) -> None:
     cancelled = len(fake.log.find("job.done", outcome="cancelled"))
     assert node(fake, "abort")["delta"] == SAID
     fake.log.wait("job.done", count=cancelled + 1, outcome="cancelled")

@@ -108,7 +108,7 @@ def test_the_language_is_detected(client: openai.OpenAI) -> None:
     assert plain(heard.text) == plain(SPOKEN["digits-de.wav"]["text"])
 
 
-def test_a60_stream(real: Server) -> None:
+def test_a120_a123_stream(real: Server) -> None:
     """Under strict validation, which lets nothing pass that the normal client would refuse."""
     long = AUDIO / "digits-en-long.wav"
     deltas, ends = [], []
@@ -234,7 +234,7 @@ def test_busy_without_retries(fake: Server) -> None:
     assert error.body["holder"]["op"] == "transcribe"
 
 
-def test_a158_busy_is_cured_by_the_librarys_own_retries(fake: Server) -> None:
+def test_a155_busy_is_cured_by_the_librarys_own_retries(fake: Server) -> None:
     holder = fake.begin(script({"gate": "holder"}, *SAY))
     at_gate = fake.gates.entered("holder")
     before = sent(fake, 503)
@@ -248,7 +248,7 @@ def test_a158_busy_is_cured_by_the_librarys_own_retries(fake: Server) -> None:
     holder.close()
 
 
-def test_a112_closing_a_stream_frees_the_slot(fake: Server) -> None:
+def test_a153_closing_a_stream_frees_the_slot(fake: Server) -> None:
     with client_of(fake) as client:
         stream = client.audio.transcriptions.create(
             model="fake-small", file=acts({"say": "one"}, {"gate": "run"}, *SAY), stream=True
