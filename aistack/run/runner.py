@@ -68,6 +68,7 @@ class Runner:
         self._spare: EngineProcess | None = None
         self._owed: EngineSettings | None = None
         self._chores: set[asyncio.Task[None]] = set()
+        self._burials: dict[str, asyncio.Task[None]] = {}
         self._closing = False
 
     # --- what the scheduler calls -------------------------------------------------------------------
@@ -111,7 +112,7 @@ class Runner:
             report = (
                 ev.Stopped(effect.job_id)
                 if step.obeys.is_set()
-                else ev.Failed(effect.job_id, errors.shutting_down(), lost=True)
+                else ev.Failed(effect.job_id, errors.shutting_down(), lost=step.process is not None)
             )
         except Exception as exc:
             log.exception("step failed", step=type(effect).__name__, job_id=effect.job_id)
@@ -136,6 +137,7 @@ class Runner:
 
     async def _evict(self, evict: Evict) -> ev.Event:
         before = await measured(evict.device)
+        await self._burial(evict.device)
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.bury(evict.device)
@@ -165,6 +167,7 @@ class Runner:
         if settings is None:
             fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
             return ev.Failed(load.job_id, fault, lost=True)
+        await self._burial(load.device)
         ghost = self._processes.pop(load.device, None)
         if ghost is not None:
             await ghost.bury(load.device)
@@ -197,6 +200,7 @@ class Runner:
         relay = self._relays.get(run.route.backend)
         if relay is not None:
             return await loop_run(relay, run, self._post, self._ready)
+        await self._burial(run.device)
         process = self._processes.get(run.device)
         if process is None or process.died.is_set():
             settings = self._engines[run.route.backend]
@@ -255,12 +259,20 @@ class Runner:
             await process.bury(device)
             self._post(ev.Vanished(device, resident))
 
-        self._chore(tell())
+        self._burials[device] = self._chore(tell())
 
-    def _chore(self, work: Coroutine[None, None, None]) -> None:
+    async def _burial(self, device: str) -> None:
+        """Wait for the burial of an engine that died idle: its memory is not back before, and its
+        Vanished must come before the report of the step that found it gone."""
+        task = self._burials.pop(device, None)
+        if task is not None:
+            await asyncio.wait([task])
+
+    def _chore(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
     async def close(self) -> None:
         """End every step and every process; nothing is left behind."""
