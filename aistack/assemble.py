@@ -23,8 +23,10 @@ from aistack.run.outside import Outside
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
+from aistack.web.internal import FIGURES, selection
+from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
-from aistack.web.operations import OPERATIONS, RELAYED
+from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
 from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")
@@ -41,7 +43,11 @@ def assemble(
     adds chat and speech by other people's servers."""
     targets = real_engines() if engines is None else dict(engines)
     inventory = Inventory(config, engines=targets)
-    limits = Limits(line_max=config.slots.line_max, open_after=config.slots.open_after_s)
+    limits = Limits(
+        line_max=config.slots.line_max,
+        open_after=config.slots.open_after_s,
+        swap_drain=config.inference.swap_drain_s,
+    )
     slots = tuple(Slot(device_of(name)) for name in config.slots.devices)
     scheduler = Scheduler(Snapshot(slots, limits=limits), observers)
     settings = {}
@@ -71,6 +77,8 @@ def assemble(
         task.add_done_callback(lambda ended: _ended(ended, app))
         if config.slots.preload:
             await _preload(config.slots.preload, inventory, housekeeping)
+        if config.inference.model:
+            scheduler.submit(selection(config.inference.model))
         yield
         housekeeping.close()
         await runner.close()
@@ -79,8 +87,9 @@ def assemble(
         if outside is not None:
             await outside.close()
 
-    operations = OPERATIONS if outside is None else (*OPERATIONS, *RELAYED)
+    operations = (*OPERATIONS, *INTERNAL, *(RELAYED if outside is not None else ()))
     app = build_app(config, scheduler, inventory, (running,), operations)
+    app[FIGURES] = GenerationFigures(scheduler)
     if outside is not None:
         app[OUTSIDE] = outside
     return app

@@ -249,6 +249,56 @@ class FakeSection(EngineSection):
 
 
 @frozen
+class NanochatSection(EngineSection):
+    """Settings of the engine for local weights (transformers)."""
+
+    dtype: str = field(
+        default="auto",
+        validator=one_of("auto", "float32", "bfloat16", "float16"),
+        metadata={"says": 'Number format of the weights; "auto": bfloat16 on CUDA, float32 on CPU.'},
+    )
+
+
+@frozen
+class InferenceSection:
+    """The internal inference API: /generate, /models, /models/swap, /stats."""
+
+    api_key: str = field(
+        default="",
+        repr=False,
+        metadata={"says": "What X-Internal-API-Key must carry. Empty: the routes answer 503."},
+    )
+    root: str = field(default="", metadata={"says": "Folder with one directory of weights per tag."})
+    model: str = field(default="", metadata={"says": "The tag to select and load at start."})
+    openai_door: bool = field(
+        default=False,
+        metadata={"says": "List the current tag in /v1/models and serve it at /v1/chat/completions."},
+    )
+    tolerate_unknown_fields: bool = field(
+        default=False, metadata={"says": "Ignore unknown request fields instead of refusing them."}
+    )
+    wait_s: float = field(
+        default=30.0,
+        validator=between(0, 300),
+        metadata={"says": "How long /generate stands in line for a busy slot."},
+    )
+    swap_drain_s: float = field(
+        default=60.0,
+        validator=between(0, MONTH_S),
+        metadata={"says": "How long a change of weights waits for running streams before it fails."},
+    )
+    temperature: float = field(
+        default=0.8, validator=between(0, 2), metadata={"says": "Where the request names none."}
+    )
+    top_k: int = field(
+        default=50, validator=between(0, 200), metadata={"says": "Where the request names none."}
+    )
+    max_tokens: int = field(
+        default=512, validator=between(1, 4096), metadata={"says": "Where the request names none."}
+    )
+
+
+@frozen
 class OllamaSection:
     """Chat: the local Ollama."""
 
@@ -354,6 +404,8 @@ class Config:
     sensevoice: SensevoiceSection = field(factory=SensevoiceSection)
     sphinx: SphinxSection = field(factory=SphinxSection)
     fake: FakeSection = field(factory=FakeSection)
+    nanochat: NanochatSection = field(factory=NanochatSection)
+    inference: InferenceSection = field(factory=InferenceSection)
     ollama: OllamaSection = field(factory=OllamaSection)
     qwen_tts: QwenTtsSection = field(factory=QwenTtsSection)
     models: Models = field(factory=Models)

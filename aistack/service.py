@@ -56,6 +56,8 @@ def notes(facts: Facts) -> list[EngineNote]:
     """The engines as the start-up screen tells them."""
     told = []
     for engine in facts.engines.values():
+        if not engine.cards:  # its models are the operator's own, listed elsewhere
+            continue
         if not engine.installed:
             told.append(EngineNote(engine.provider, install=engine.install))
             continue

@@ -97,7 +97,13 @@ class Inventory:
     ) -> ModelsList:
         """All entries; `residents` are in memory now; `others` (TTS, LLM) come last."""
         seen = await self._disk.get()
-        return ModelsList(data=(*entries(seen.facts, seen.created, residents), *others))
+        voices = [
+            _entry(engine, card, residents)
+            for engine, of in seen.facts.engines.items()
+            for card in of.cards
+            if of.installed and card.capability == "tts"
+        ]
+        return ModelsList(data=(*entries(seen.facts, seen.created, residents), *voices, *others))
 
     async def entry(
         self,
@@ -289,6 +295,8 @@ def specification(config: Config, resident: Resident, device: str) -> ModelSpec:
     if isinstance(section, EngineSection):
         told = asdict(section, filter=lambda field, value: field.name not in NOT_OPTIONS and value != "")
         options |= told
+    if resident.backend == "nanochat" and device in config.slots.devices:
+        options["slot"] = config.slots.devices.index(device)
     return ModelSpec(resident.model, source_of(config, resident), device, options)
 
 
@@ -297,6 +305,8 @@ def source_of(config: Config, resident: Resident) -> str:
     if resident.backend == "whisper":
         size = resident.model.removeprefix(WHISPER_PREFIX)
         return config.models.local.get(resident.model, size)
+    if resident.backend == "nanochat":
+        return str(Path(config.inference.root, resident.model))
     section = getattr(config, resident.backend, None)
     return str(getattr(section, "weights", "")) or resident.model
 

@@ -66,6 +66,7 @@ class Runner:
         self._steps: dict[str, _Step] = {}
         self._processes: dict[str, EngineProcess] = {}
         self._spare: EngineProcess | None = None
+        self._owed: EngineSettings | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -138,7 +139,11 @@ class Runner:
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.bury(evict.device)
-            self._chore(self._renew_spare(process.settings))
+            if evict.everything:
+                # A load follows: it may want the spare there is, which a new one would replace.
+                self._owed = process.settings
+            else:
+                self._chore(self._renew_spare(process.settings))
         if evict.everything:
             for name, relay in self._relays.items():
                 if self._bound.get(name) == evict.device:
@@ -176,13 +181,12 @@ class Runner:
             return ev.Failed(load.job_id, fault, lost=True)
         step.process = process
         self._processes[load.device] = process
-        was_spare = process.warmed
         report = await child_load(process, load, spec, self._post)
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self._chore(self._renew_spare(owed))
         if isinstance(report, ev.Loaded):
             process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
-            if was_spare:
-                # Its place is empty, and the eviction before it had found it taken.
-                self._chore(self._renew_spare(settings))
         elif self._processes.get(load.device) is process:
             del self._processes[load.device]
         return report
@@ -238,7 +242,6 @@ class Runner:
             await spare.bury("cpu")
             return
         spare.send("warm")
-        spare.warmed = True
         self._spare = spare
 
     def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from aistack.ids import job_id
 from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.relaying import chat_request
+from aistack.web import internal
 from aistack.web.bodies import read_body
 from aistack.web.delivery import deliver
 from aistack.web.keys import CONFIG, OUTSIDE, SCHEDULER
@@ -26,6 +28,8 @@ async def completions(request: web.Request) -> web.StreamResponse:
     refuse_unread(request, scheduler.snapshot, Op.CHAT, waits.seconds > 0, now)
     body = await read_body(request, settings.server.max_json_bytes, settings.server.upload_idle_s)
     asked = chat_request(body, request.headers.get("Accept", ""))
+    if internal.serves(request, asked.model):
+        return await internal.chat(request, json.loads(body))
     kind = Relayed.CHAT_STREAM if asked.stream else Relayed.CHAT_WHOLE
     job = Job(
         job_id(),

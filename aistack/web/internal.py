@@ -15,7 +15,7 @@ from aistack.backends import nano_weights
 from aistack.chunks import Generate, Vram
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.ids import job_id
-from aistack.jobs.model import SELECTED, Job, Route, Snapshot
+from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
 from aistack.jobs.states import Op
 from aistack.web.answers import json_answer
 from aistack.web.bodies import read_json
@@ -148,10 +148,14 @@ async def swap(request: web.Request) -> web.StreamResponse:
     config = request.app[CONFIG]
     tag = swap_tag(await read_json(request, config.server))
     await asyncio.to_thread(nano_weights.find, config.inference.root, tag)
-    name = job_id()
-    route = Route(BACKEND, tag, Vram.OWN)
-    job = Job(name, request_id(request), Op.SWAP, route, None, SwapAnswer())
+    job = evolve(selection(tag), request_id=request_id(request))
     return await deliver(request, request.app[SCHEDULER], job)
+
+
+def selection(tag: str) -> Job:
+    """The job that makes `tag` current."""
+    name = job_id()
+    return Job(name, name, Op.SWAP, Route(BACKEND, tag, Vram.OWN), None, SwapAnswer())
 
 
 async def stats(request: web.Request) -> web.StreamResponse:

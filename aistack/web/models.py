@@ -8,7 +8,7 @@ from aistack.contract import ModelEntry
 from aistack.converters import to_plain
 from aistack.jobs.model import Resident, Snapshot
 from aistack.web.answers import json_answer
-from aistack.web.keys import INVENTORY, OUTSIDE, SCHEDULER
+from aistack.web.keys import CONFIG, INVENTORY, OUTSIDE, SCHEDULER
 
 
 def residents(snapshot: Snapshot) -> frozenset[Resident]:
@@ -32,5 +32,21 @@ async def model(request: web.Request) -> web.StreamResponse:
 
 
 async def _others(request: web.Request) -> tuple[ModelEntry, ...]:
-    """Entries of other people's servers, where there are any."""
-    return await request.app[OUTSIDE].entries() if OUTSIDE in request.app else ()
+    """Entries of other people's servers, where there are any, and of weights behind the open door."""
+    theirs = await request.app[OUTSIDE].entries() if OUTSIDE in request.app else ()
+    selected = request.app[SCHEDULER].snapshot.selected
+    if selected is None or not request.app[CONFIG].inference.openai_door:
+        return theirs
+    return (*(entry for entry in theirs if entry.id != selected.model), _local(selected))
+
+
+def _local(selected: Resident) -> ModelEntry:
+    """The current weights of the internal API."""
+    return ModelEntry(
+        id=selected.model,
+        created=0,
+        owned_by="local",
+        capabilities=("llm",),
+        supports_streaming=True,
+        is_routing_alias=False,
+    )

@@ -17,7 +17,7 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.web import audio, chat, health, models, speech
+from aistack.web import audio, chat, health, internal, models, speech
 from aistack.web.patience import hold_continue
 from aistack.wire.base import JSON
 from aistack.wire.transcript import PLAIN, VTT
@@ -97,6 +97,23 @@ RELAYED: tuple[Operation, ...] = (
     ),
 )
 """What is relayed to other people's servers; after ours, for its paths are wide."""
+
+
+INTERNAL: tuple[Operation, ...] = (
+    Operation(
+        "POST",
+        "/generate",
+        internal.generate,
+        "Tokens from local weights",
+        ("internal",),
+        gives=(SSE,),
+        guard="internal",
+    ),
+    Operation("GET", "/models", internal.models, "Local weights", ("internal",), guard="internal"),
+    Operation("POST", "/models/swap", internal.swap, "Change weights", ("internal",), guard="internal"),
+    Operation("GET", "/stats", internal.stats, "Pool and throughput", ("internal",), guard="internal"),
+)
+"""The internal inference API (seed 004)."""
 
 
 def register(app: web.Application, operations: tuple[Operation, ...]) -> None:
