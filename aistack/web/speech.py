@@ -40,14 +40,16 @@ async def audio(request: web.Request) -> web.StreamResponse:
     if request.path == SOCKET and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await _socket(request)
     settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
-    plain = relay_request(request.method, request.raw_path)
+    # HEAD answers like GET without a body; the container itself refuses it with 405.
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+    plain = relay_request(method, request.raw_path)
     waits = patience(request.headers.getall("Prefer", []), settings.slots)
     if plain.takes_slot:
         now = asyncio.get_running_loop().time()
         refuse_unread(request, scheduler.snapshot, Op.SPEAK, waits.seconds > 0, now)
     async with body_of(request, settings.server) as body:
         asked = relay_request(
-            request.method,
+            method,
             request.raw_path,
             body.content,
             request.headers.get(hdrs.CONTENT_TYPE, ""),
@@ -84,6 +86,8 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
                     response.headers[hdrs.CONTENT_TYPE] = content_type_of(item.headers)
                     response.content_length = length_of(item.headers)
                     await response.prepare(request)
+                    if request.method == hdrs.METH_HEAD:
+                        break
                 elif response is not None and isinstance(item, Piece | Tail) and item.data:
                     await response.write(item.data)
         except BackendFault:
