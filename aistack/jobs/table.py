@@ -18,6 +18,7 @@ from aistack.chunks import Accepted, Vram
 from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import events as ev
 from aistack.jobs import plan
+from aistack.jobs.busy import busy_fault
 from aistack.jobs.draft import Draft
 from aistack.jobs.effects import (
     AbortStream,
@@ -28,7 +29,8 @@ from aistack.jobs.effects import (
     Respond,
     SetTimer,
 )
-from aistack.jobs.model import SELECTED, Broken, Job, Outcome, evolve
+from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
+from aistack.jobs.model import SELECTED, Job, Outcome, evolve
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
 from aistack.wire.base import refusal
 
@@ -133,75 +135,6 @@ def reject(d: Draft, job: Job, fault: Fault, ended: Ended = Ended.REJECTED) -> N
     source = job.column if job.id in d.jobs else None
     tell(d, job, fault)
     d.end(job, source, Outcome(ended, fault))
-
-
-def note_failed_load(d: Draft, job: Job, fault: Fault) -> None:
-    """Remember a failed load: from the second in a row on, the model is left alone for a while."""
-    if job.step is not Step.LOAD:
-        return
-    wanted = job.route.resident
-    if wanted == d.selected:
-        d.set(selected_ok=False)
-    if fault.kind is ErrorKind.OVERFLOW:
-        return
-    cooling = d.cooling
-    failures = cooling[wanted].failures + 1 if wanted in cooling else 1
-    limits = d.base.limits
-    doublings = min(failures - 2, 32)  # a model may fail for weeks: the power must stay a float
-    pause = min(limits.cooldown_first * 2**doublings, limits.cooldown_max)
-    cooling[wanted] = Broken(failures, d.at + pause if failures > 1 else d.at)
-    d.set(cooling=cooling)
-
-
-def note_loaded(d: Draft, job: Job) -> None:
-    """The model sits in the slot now, whoever still wants it."""
-    wanted = job.route.resident
-    d.set_slot(d.slot_of(job).device, resident=wanted)
-    if wanted == d.selected:
-        d.set(selected_ok=True)
-    if wanted in d.base.cooling:
-        cooling = d.cooling
-        del cooling[wanted]
-        d.set(cooling=cooling)
-
-
-def note_lost(d: Draft, job: Job, lost: bool) -> None:
-    """The engine's process is gone, and what it held with it."""
-    if lost:
-        d.set_slot(d.slot_of(job).device, resident=None)
-
-
-def holder_of(d: Draft, job: Job) -> dict[str, Any]:
-    """Who holds the slot this job wants, for `error.holder`: op, model, since_s, progress?, eta_s?."""
-    for slot in d.slots:
-        if slot.holder is None or not plan.fits(job, slot):
-            continue
-        holder = d.jobs[slot.holder]
-        since = holder.granted if holder.granted is not None else holder.since
-        said: dict[str, Any] = {
-            "op": holder.op.value,
-            "model": holder.route.model,
-            "since_s": round(d.at - since, 3),
-        }
-        progress = holder.progress
-        if progress is not None and progress.total:
-            share = min(max(progress.done / progress.total, 0.0), 1.0)
-            said["progress"] = round(share, 4)
-            if share > 0 and holder.ran is not None:
-                said["eta_s"] = round((d.at - holder.ran) * (1 - share) / share, 1)
-        return said
-    return {}
-
-
-def busy_fault(d: Draft, job: Job) -> Fault:
-    """The busy 503: names who holds the slot and what was refused."""
-    holder = holder_of(d, job)
-    who = f"{holder['op']} ({holder['model']})" if holder else "another job"
-    return errors.busy(
-        f"The GPU is busy with {who}, so this {job.op.value} request was not started. "
-        f"Try again in {errors.BUSY_RETRY_S} seconds.",
-        **holder,
-    )
 
 
 # --- Submitted: the first that fits wins --------------------------------------------------------------

@@ -16,10 +16,10 @@ from aistack import errors
 from aistack.chunks import Vram
 from aistack.config import MiB, Slots
 from aistack.errors import Fault
+from aistack.jobs.busy import busy_fault
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job, Route, Snapshot
 from aistack.jobs.states import HOUSEKEEPING, Mode, Op
-from aistack.jobs.table import busy_fault
 from aistack.wire.base import Wire
 
 LARGE = 8 * MiB

@@ -42,7 +42,9 @@ async def audio(request: web.Request) -> web.StreamResponse:
     if request.path == SOCKET and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await _socket(request)
     settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
-    plain = relay_request(request.method, request.raw_path)
+    # HEAD answers like GET without a body; the container itself refuses it with 405.
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+    plain = relay_request(method, request.raw_path)
     waits = patience(request.headers.getall("Prefer", []), settings.slots)
     if plain.takes_slot:
         now = asyncio.get_running_loop().time()
@@ -56,7 +58,7 @@ async def audio(request: web.Request) -> web.StreamResponse:
             job = voice.job(request, content, waits.seconds)
             return await deliver(request, scheduler, job, extra_headers=waits.headers)
         asked = relay_request(
-            "GET" if request.method == hdrs.METH_HEAD else request.method,
+            method,
             request.raw_path,
             content,
             request.headers.get(hdrs.CONTENT_TYPE, ""),
@@ -84,7 +86,7 @@ def _job(request: web.Request, asked: Any, seconds: float, size: int) -> Job:
 async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamResponse:
     """Relay a call that takes no slot."""
     response: web.StreamResponse | None = None
-    shows = request.method != hdrs.METH_HEAD
+    limit_s = request.app[CONFIG].server.send_timeout_s
     async with aclosing(request.app[OUTSIDE].pass_on(asked)) as answer:
         try:
             async for item in answer:
@@ -94,18 +96,21 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
                     response.headers[hdrs.CONTENT_TYPE] = content_type_of(item.headers)
                     response.content_length = length_of(item.headers)
                     await response.prepare(request)
-                elif response is not None and shows and isinstance(item, Piece | Tail) and item.data:
-                    await response.write(item.data)
-        except BackendFault:
+                    if request.method == hdrs.METH_HEAD:
+                        break
+                elif response is not None and isinstance(item, Piece | Tail) and item.data:
+                    async with asyncio.timeout(limit_s):
+                        await response.write(item.data)
+        except (BackendFault, TimeoutError):
             if response is None:
                 raise
-            cut(request, request.app[CONFIG].server.send_timeout_s)
+            cut(request, limit_s)
             return response
     if response is None:
         raise BackendFault(
             Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, "The speech server gave no answer.")
         )
-    if shows:
+    if request.method != hdrs.METH_HEAD:
         await response.write_eof()
     return response
 

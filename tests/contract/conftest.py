@@ -2,13 +2,14 @@
 
 `whisper`: the real Whisper engine on the tiny model, under the name whisper-small. `sphinx`: the real
 engines with no Whisper weights and no network, so that the embedded engine serves. `fakes`: scripted
-stand-ins of the three families. Nothing here may reach for the network.
+stand-ins of the three families. `relays`: one such stand-in, with chat and speech served by doubles
+of Ollama and vLLM-Omni (`upstreams`). Nothing here may reach for the network.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from tests.backends.listening import ROOT, TINY
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Loads, Service, running
+from tests.contract.upstreams import Busy, Upstreams
 
 
 @pytest.fixture(scope="package")
@@ -72,6 +74,26 @@ def fakes_(environment: Path, gates_: Gates) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture(scope="package")
+def upstreams_() -> Iterator[Upstreams]:
+    upstreams = Upstreams()
+    yield upstreams
+    upstreams.close()
+
+
+@pytest.fixture(scope="package")
+def relays_(environment: Path, gates_: Gates, upstreams_: Upstreams) -> Iterator[Service]:
+    with running(
+        environment / "relays",
+        {"whisper": FAMILIES["whisper"]},
+        relays=True,
+        engines={"kill_after_s": 0.5},
+        ollama={"url": upstreams_.ollama.url},
+        qwen_tts={"url": upstreams_.omni.url},
+    ) as service:
+        yield service
+
+
 def left_alone(service: Service) -> Iterator[Service]:
     """The service, which must be as quiet and as clean after the test as before."""
     yield service
@@ -93,6 +115,33 @@ def sphinx(sphinx_: Service) -> Iterator[Service]:
 @pytest.fixture
 def fakes(fakes_: Service) -> Iterator[Service]:
     yield from left_alone(fakes_)
+
+
+@pytest.fixture
+def relays(relays_: Service, upstreams: Upstreams) -> Iterator[Service]:
+    yield from left_alone(relays_)
+
+
+@pytest.fixture
+def upstreams(upstreams_: Upstreams, relays_: Service) -> Iterator[Upstreams]:
+    """The doubles behind `relays`, as new: healthy, their gates open, no call on record."""
+    relays_.quiet()
+    upstreams_.renew()
+    yield upstreams_
+
+
+@pytest.fixture
+def hold(relays: Service, upstreams: Upstreams, gates: Gates) -> Iterator[Callable[[str], Busy]]:
+    """Hold the slot of `relays` with a job of the named kind; let go at the end if the test did not."""
+    held: list[Busy] = []
+
+    def begin(kind: str) -> Busy:
+        held.append(Busy(kind, relays, upstreams, gates))
+        return held[-1]
+
+    yield begin
+    for busy in held:
+        busy.call.close()
 
 
 @pytest.fixture(params=["whisper", "sphinx"])

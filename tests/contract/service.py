@@ -19,7 +19,16 @@ from typing import Any
 
 from aistack.app import listen, make_runner
 from aistack.assemble import assemble
-from aistack.config import Config, Engines, Models, Server, Slots
+from aistack.config import (
+    Config,
+    Engines,
+    InferenceSection,
+    Models,
+    OllamaSection,
+    QwenTtsSection,
+    Server,
+    Slots,
+)
 from aistack.jobs.model import Snapshot, Transition
 from aistack.web.keys import INVENTORY, SCHEDULER
 from tests.contract.client import BOUND_S, Answer, Call, Client, acts
@@ -81,14 +90,16 @@ class Gates:
 class Service:
     """A running service as its operator sees it; `client` is a consumer's view of it."""
 
-    def __init__(self, config: Config, engines: Mapping[str, str] | None) -> None:
+    def __init__(self, config: Config, engines: Mapping[str, str] | None, relays: bool = False) -> None:
         self.transitions: list[Transition] = []
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._main, args=(config, engines), name="service")
+        self._thread = threading.Thread(
+            target=self._main, args=(config, engines, relays), name="service"
+        )
         self.spool = Path(config.server.spool_dir)
         self.port = 0
         self._thread.start()
@@ -97,18 +108,18 @@ class Service:
             raise self._failed
         self.client = Client(self.port)
 
-    def _main(self, config: Config, engines: Mapping[str, str] | None) -> None:
+    def _main(self, config: Config, engines: Mapping[str, str] | None, relays: bool) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve(config, engines))
+            self._loop.run_until_complete(self._serve(config, engines, relays))
         except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits for the start
             self._failed = exc
         finally:
             self._loop.close()
             self._ready.set()
 
-    async def _serve(self, config: Config, engines: Mapping[str, str] | None) -> None:
-        self.app = assemble(config, [self._note], engines)
+    async def _serve(self, config: Config, engines: Mapping[str, str] | None, relays: bool) -> None:
+        self.app = assemble(config, [self._note], engines, relays)
         runner = make_runner(self.app)
         await runner.setup()
         try:
@@ -213,15 +224,23 @@ def config(folder: Path, /, **sections: Any) -> Config:
         slots=Slots(**(slots | sections.get("slots", {}))),
         engines=Engines(**(engines | sections.get("engines", {}))),
         models=Models(**sections.get("models", {})),
+        ollama=OllamaSection(**sections.get("ollama", {})),
+        qwen_tts=QwenTtsSection(**sections.get("qwen_tts", {})),
+        inference=InferenceSection(**sections.get("inference", {})),
     )
 
 
 @contextmanager
 def running(
-    folder: Path, targets: Mapping[str, str] | None = None, /, **sections: Any
+    folder: Path,
+    targets: Mapping[str, str] | None = None,
+    /,
+    *,
+    relays: bool = False,
+    **sections: Any,
 ) -> Iterator[Service]:
     """A service for one test; `targets` are its engines by name, all real ones if not given."""
-    service = Service(config(folder, **sections), targets)
+    service = Service(config(folder, **sections), targets, relays)
     try:
         yield service
     finally:
