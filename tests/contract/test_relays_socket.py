@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -10,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from tests.contract.service import Service
-from tests.contract.upstreams import Busy, Hold, Upstreams, ask, begin_speech
+from tests.contract.service import Service, running
+from tests.contract.upstreams import CHAT, Busy, Hold, Upstreams, ask, begin_chat, begin_speech
 from tests.doubles.vllm_omni import tone
 
 PATH = "/v1/audio/speech/stream"
@@ -138,6 +139,31 @@ def test_a170_leaving_a_socket_closes_the_containers_and_frees_the_slot(
     relays.quiet()
     assert relays.snapshot.slots[0].holder is None
     assert begin_speech(relays.client).answer().status == 200
+
+
+def test_the_end_of_the_service_ends_a_chat_and_a_socket(
+    environment: Path, upstreams: Upstreams
+) -> None:
+    """After the grace the chat is told in-band and cut, the socket closed, and so are the upstreams."""
+    addresses = {"ollama": {"url": upstreams.ollama.url}, "qwen_tts": {"url": upstreams.omni.url}}
+    for kind in ("chat", "socket"):
+        with running(environment / f"ending-{kind}", {}, relays=True, **addresses) as service:
+            if kind == "socket":
+                socket = Socket(service, upstreams)
+                service.drain()
+                assert upstreams.call(socket.socket.receive()).type is WSMsgType.CLOSE
+                socket.close()
+                assert upstreams.ended(upstreams.omni, PATH) == "done"
+                continue
+            upstreams.ollama.gate_at = 1
+            upstreams.shut(upstreams.ollama)
+            call = begin_chat(service.client, stream=True)
+            assert call.response.readline()
+            service.drain()
+            answer = call.answer()
+            last = json.loads(answer.text.rstrip().splitlines()[-1].removeprefix("data: "))
+            assert (last["error"]["code"], answer.complete) == ("shutting_down", False)
+            assert upstreams.ended(upstreams.ollama, CHAT) == "cut"
 
 
 def test_a_plain_get_of_the_path_is_relayed(relays: Service, upstreams: Upstreams) -> None:
