@@ -23,7 +23,7 @@ from aistack.run.outside import Outside
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
-from aistack.web.internal import FIGURES, selection
+from aistack.web.internal import FIGURES, echo_trace, selection
 from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
 from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
@@ -89,6 +89,7 @@ def assemble(
 
     operations = (*OPERATIONS, *INTERNAL, *(RELAYED if outside is not None else ()))
     app = build_app(config, scheduler, inventory, (running,), operations)
+    app.on_response_prepare.append(echo_trace)
     app[FIGURES] = GenerationFigures(scheduler)
     if outside is not None:
         app[OUTSIDE] = outside

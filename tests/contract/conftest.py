@@ -9,7 +9,7 @@ of Ollama and vLLM-Omni (`upstreams`). Nothing here may reach for the network.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import pytest
 from tests.backends.listening import ROOT, TINY
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Loads, Service, running
-from tests.contract.upstreams import Busy, Upstreams
+from tests.contract.upstreams import Busy, Hold, Upstreams
 
 
 @pytest.fixture(scope="package")
@@ -131,7 +131,7 @@ def upstreams(upstreams_: Upstreams, relays_: Service) -> Iterator[Upstreams]:
 
 
 @pytest.fixture
-def hold(relays: Service, upstreams: Upstreams, gates: Gates) -> Iterator[Callable[[str], Busy]]:
+def hold(relays: Service, upstreams: Upstreams, gates: Gates) -> Iterator[Hold]:
     """Hold the slot of `relays` with a job of the named kind; let go at the end if the test did not."""
     held: list[Busy] = []
 

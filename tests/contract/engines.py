@@ -5,8 +5,11 @@ They play the scripts of `aistack.backends.fake`; only their cards are those of 
 
 from __future__ import annotations
 
+import importlib
+
 from aistack.backends.base import ModelCard
 from aistack.backends.fake import FakeEngine
+from aistack.backends.nanochat import Nanochat
 from aistack.backends.whisper import LANGUAGES
 
 _CODES = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
@@ -60,3 +63,13 @@ FAMILIES = {
     "sensevoice": "tests.contract.engines:FakeSenseVoice",
 }
 SPHINX = {"sphinx": "tests.contract.engines:FakeSphinx"}
+
+
+class NoLibrary(Nanochat):
+    """The engine for local weights on a machine that has not got its library."""
+
+    requires = ("no_such_library_anywhere",)
+    install = "pip install no-such-library"
+
+    def warm(self) -> None:
+        importlib.import_module("no_such_library_anywhere")

@@ -290,6 +290,8 @@ def test_a_wrong_method_is_405(relays: Service, upstreams: Upstreams) -> None:
 
 def test_the_limits_are_those_of_a_cold_start(environment: Path) -> None:
     """A169: up to 600 s without a byte are waited for."""
-    outside: Any = assemble(load(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={})[OUTSIDE]
+    outside: Any = assemble(
+        load(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={}
+    )[OUTSIDE]
     assert outside.speech.settings.read_s >= 600
     assert outside.ollama.settings.read_s >= 600

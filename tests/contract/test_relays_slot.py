@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -19,14 +18,12 @@ from tests.contract.upstreams import (
     SPEECH,
     TTS_ID,
     VOICES,
-    Busy,
+    Hold,
     Upstreams,
     ask,
     begin_chat,
     chat,
 )
-
-Hold = Callable[[str], Busy]
 
 NUMBERS = {
     ("transcription", "chat"): "a143",

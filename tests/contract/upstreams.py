@@ -68,7 +68,7 @@ class Upstreams:
             ollama.runners.clear()
             ollama.gate_at, ollama.die_after = 0, None
             omni.uploaded.clear()
-            omni.healthy, omni.encoding = True, ""
+            omni.healthy, omni.encoding, omni.checkpoint = True, "", "CustomVoice"
 
         self.call(renewed())
 
@@ -146,6 +146,10 @@ class Busy:
         else:
             self.upstreams.open(self.double)
         return self.call.answer()
+
+
+Hold = Callable[[str], Busy]
+"""The fixture `hold`."""
 
 
 def ask(kind: str, service: Service) -> Answer:
