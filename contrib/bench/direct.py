@@ -8,9 +8,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
+from typing import Any
+
+from aistack.backends.audio import Audio
+from aistack.backends.audio import pieces as cut
+from aistack.backends.whisper import PIECE_S
 
 
 class Whisper:
@@ -21,12 +27,29 @@ class Whisper:
 
         self.model = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1)
 
-    def segments(self, path: str) -> Iterator[str]:
-        found, _ = self.model.transcribe(
-            path, beam_size=5, vad_filter=True, word_timestamps=True, temperature=0.0
+    def segments(self, path: str, pieces: bool = False) -> Iterator[str]:
+        """The whole file in one call, or (`pieces`) the stretches that the gateway's engine hears."""
+        if not pieces:
+            found, _ = self.heard(path, None)
+            yield from (segment.text for segment in found)
+            return
+        audio = Audio(path, "direct", threading.Event())
+        language = None
+        for piece in cut(iter(audio), PIECE_S):
+            if piece is not None:
+                found, info = self.heard(piece.samples, language)
+                language = info.language
+                yield from (segment.text for segment in found)
+
+    def heard(self, audio: Any, language: str | None) -> tuple[Any, Any]:
+        return self.model.transcribe(
+            audio,
+            language=language,
+            beam_size=5,
+            vad_filter=True,
+            word_timestamps=True,
+            temperature=0.0,
         )
-        for segment in found:
-            yield segment.text
 
 
 class Sphinx:
@@ -38,7 +61,7 @@ class Sphinx:
         self.decoder = Decoder(samprate=16000)
         self.new = Endpointer
 
-    def segments(self, path: str) -> Iterator[str]:
+    def segments(self, path: str, pieces: bool = False) -> Iterator[str]:
         ends = self.new(sample_rate=16000)
         talking = False
         with wave.open(path) as wav:
@@ -76,7 +99,7 @@ def main() -> None:
             begin = time.perf_counter()
             first = None
             texts = []
-            for text in library.segments(order["path"]):
+            for text in library.segments(order["path"], order.get("pieces", False)):
                 first = first or time.perf_counter() - begin
                 texts.append(text.strip())
             answer = {
