@@ -78,7 +78,12 @@ FAMILIES: Mapping[str, Family] = {
     for family in (
         Family("whisper", "Faster-Whisper", "pip install faster-whisper", WHISPER_SMALL),
         Family("parakeet", "Parakeet", "pip install 'nemo_toolkit[asr]'", "nvidia/parakeet-tdt-0.6b-v3"),
-        Family("sensevoice", "SenseVoice", "pip install funasr", "iic/SenseVoiceSmall"),
+        Family(
+            "sensevoice",
+            "SenseVoice",
+            "pip install torch funasr kaldi-native-fbank",
+            "iic/SenseVoiceSmall",
+        ),
         Family("sphinx", "PocketSphinx", "pip install pocketsphinx", "pocketsphinx-en-us"),
     )
 }

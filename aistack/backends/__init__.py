@@ -7,6 +7,7 @@ ENGINES: dict[str, str] = {
     "parakeet": "aistack.backends.parakeet:Parakeet",
     "sensevoice": "aistack.backends.sensevoice:SenseVoice",
     "sphinx": "aistack.backends.sphinx:Sphinx",
+    "espeak": "aistack.backends.espeak:Espeak",
     "nanochat": "aistack.backends.nanochat:Nanochat",
     "fake": "aistack.backends.fake:FakeEngine",
 }

@@ -9,8 +9,8 @@ NeMo has no way to stop a forward pass: hooks on its modules raise our own excep
 cancelled. Each window is worked on in a thread of its own, so that the run can report signs of life
 while a slow processor works on it. What must not be done, learnt the hard way by others: full
 attention on long audio, `preserve_alignments` (20 GB and no CUDA graphs), flushing CUDA's cache
-between requests (hangs), a chunking factor of -1 (broken in NeMo 3.0), and switching `timestamps`
-from call to call (rebuilds the decoder).
+between requests (hangs), a chunking factor of -1 (broken in NeMo 3.0), switching `timestamps`
+from call to call (rebuilds the decoder), and trusting NeMo to change the attention (random biases).
 """
 
 from __future__ import annotations
@@ -198,11 +198,15 @@ class Parakeet:
         """Full attention, or local. Costs milliseconds, so it is done only where it changes."""
         if local == self._local:
             return
+        layers = self._model.encoder.layers
+        had = [set(layer.self_attn.state_dict()) for layer in layers]
         if local:
             context = [self._context, self._context]
             self._model.change_attention_model("rel_pos_local_attn", context)
         else:
             self._model.change_attention_model("rel_pos")
+        for layer, names in zip(layers, had, strict=True):
+            silence_new(layer.self_attn, names)
         self._local = local
 
     # --- running -----------------------------------------------------------------------------------
@@ -304,6 +308,20 @@ def padded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
     lacking = SHORTEST - samples.size
     return np.pad(samples, (0, lacking)) if lacking > 0 else samples
+
+
+def silence_new(attention: Any, names: set[str]) -> None:
+    """Set to zero what an attention has that the one before it had not.
+
+    NeMo rebuilds the layer with biases, also where the model was trained without (this one was), and
+    leaves those random: other words from process to process, and worse ones (seen with 3.0.0).
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, values in attention.named_parameters():
+            if name not in names:
+                values.zero_()
 
 
 def weights_name(repo_id: str) -> str:

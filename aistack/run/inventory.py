@@ -97,7 +97,13 @@ class Inventory:
     ) -> ModelsList:
         """All entries; `residents` are in memory now; `others` (TTS, LLM) come last."""
         seen = await self._disk.get()
-        return ModelsList(data=(*entries(seen.facts, seen.created, residents), *others))
+        voices = [
+            _entry(engine, card, residents)
+            for engine, of in seen.facts.engines.items()
+            for card in of.cards
+            if of.installed and card.capability == "tts"
+        ]
+        return ModelsList(data=(*entries(seen.facts, seen.created, residents), *voices, *others))
 
     async def entry(
         self,

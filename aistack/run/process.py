@@ -53,7 +53,6 @@ class EngineProcess(asyncio.SubprocessProtocol):
         self.backend = settings.name
         self.died = asyncio.Event()
         self.busy = False
-        self.warmed = False
         self.on_idle_death: Any = None
         self._frames: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._unpacker = Unpacker()

@@ -66,7 +66,9 @@ class Runner:
         self._steps: dict[str, _Step] = {}
         self._processes: dict[str, EngineProcess] = {}
         self._spare: EngineProcess | None = None
+        self._owed: EngineSettings | None = None
         self._chores: set[asyncio.Task[None]] = set()
+        self._burials: dict[str, asyncio.Task[None]] = {}
         self._closing = False
 
     # --- what the scheduler calls -------------------------------------------------------------------
@@ -110,7 +112,7 @@ class Runner:
             report = (
                 ev.Stopped(effect.job_id)
                 if step.obeys.is_set()
-                else ev.Failed(effect.job_id, errors.shutting_down(), lost=True)
+                else ev.Failed(effect.job_id, errors.shutting_down(), lost=step.process is not None)
             )
         except Exception as exc:
             log.exception("step failed", step=type(effect).__name__, job_id=effect.job_id)
@@ -135,10 +137,15 @@ class Runner:
 
     async def _evict(self, evict: Evict) -> ev.Event:
         before = await measured(evict.device)
+        await self._burial(evict.device)
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.bury(evict.device)
-            self._chore(self._renew_spare(process.settings))
+            if evict.everything:
+                # A load follows: it may want the spare there is, which a new one would replace.
+                self._owed = process.settings
+            else:
+                self._chore(self._renew_spare(process.settings))
         if evict.everything:
             for name, relay in self._relays.items():
                 if self._bound.get(name) == evict.device:
@@ -160,6 +167,7 @@ class Runner:
         if settings is None:
             fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
             return ev.Failed(load.job_id, fault, lost=True)
+        await self._burial(load.device)
         ghost = self._processes.pop(load.device, None)
         if ghost is not None:
             await ghost.bury(load.device)
@@ -176,13 +184,12 @@ class Runner:
             return ev.Failed(load.job_id, fault, lost=True)
         step.process = process
         self._processes[load.device] = process
-        was_spare = process.warmed
         report = await child_load(process, load, spec, self._post)
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self._chore(self._renew_spare(owed))
         if isinstance(report, ev.Loaded):
             process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
-            if was_spare:
-                # Its place is empty, and the eviction before it had found it taken.
-                self._chore(self._renew_spare(settings))
         elif self._processes.get(load.device) is process:
             del self._processes[load.device]
         return report
@@ -193,6 +200,7 @@ class Runner:
         relay = self._relays.get(run.route.backend)
         if relay is not None:
             return await loop_run(relay, run, self._post, self._ready)
+        await self._burial(run.device)
         process = self._processes.get(run.device)
         if process is None or process.died.is_set():
             settings = self._engines[run.route.backend]
@@ -238,7 +246,6 @@ class Runner:
             await spare.bury("cpu")
             return
         spare.send("warm")
-        spare.warmed = True
         self._spare = spare
 
     def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:
@@ -252,12 +259,20 @@ class Runner:
             await process.bury(device)
             self._post(ev.Vanished(device, resident))
 
-        self._chore(tell())
+        self._burials[device] = self._chore(tell())
 
-    def _chore(self, work: Coroutine[None, None, None]) -> None:
+    async def _burial(self, device: str) -> None:
+        """Wait for the burial of an engine that died idle: its memory is not back before, and its
+        Vanished must come before the report of the step that found it gone."""
+        task = self._burials.pop(device, None)
+        if task is not None:
+            await asyncio.wait([task])
+
+    def _chore(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
     async def close(self) -> None:
         """End every step and every process; nothing is left behind."""

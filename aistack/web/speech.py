@@ -21,6 +21,8 @@ from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.relaying import RelayRequest, relay_request
 from aistack.run.outside import SocketRequest, relay_websocket
+from aistack.web import voice
+from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.faults import cut
 from aistack.web.keys import CONFIG, OUTSIDE, SCHEDULER
@@ -43,18 +45,23 @@ async def audio(request: web.Request) -> web.StreamResponse:
     if request.path == SOCKET and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await _socket(request)
     settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
-    # HEAD answers like GET without a body; the container itself refuses it with 405.
-    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
-    plain = relay_request(method, request.raw_path)
+    plain = relay_request(request.method, request.raw_path)
     waits = patience(request.headers.getall("Prefer", []), settings.slots)
     if plain.takes_slot:
         now = asyncio.get_running_loop().time()
         refuse_unread(request, scheduler.snapshot, Op.SPEAK, waits.seconds > 0, now)
+    if await voice.lists_voices(request):
+        return json_answer(voice.voices())
     async with body_of(request, settings.server) as body:
+        content = body.content
+        ours = plain.takes_slot and request.path == voice.SPEECH
+        if ours and isinstance(content, bytes) and await voice.answers(request, content):
+            job = voice.job(request, content, waits.seconds)
+            return await deliver(request, scheduler, job, extra_headers=waits.headers)
         asked = relay_request(
-            method,
+            "GET" if request.method == hdrs.METH_HEAD else request.method,
             request.raw_path,
-            body.content,
+            content,
             request.headers.get(hdrs.CONTENT_TYPE, ""),
             request.headers.get(hdrs.ACCEPT, ""),
         )
@@ -80,6 +87,7 @@ def _job(request: web.Request, asked: Any, seconds: float, size: int) -> Job:
 async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamResponse:
     """Relay a call that takes no slot."""
     response: web.StreamResponse | None = None
+    shows = request.method != hdrs.METH_HEAD
     async with aclosing(request.app[OUTSIDE].pass_on(asked)) as answer:
         try:
             async for item in answer:
@@ -89,9 +97,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
                     response.headers[hdrs.CONTENT_TYPE] = content_type_of(item.headers)
                     response.content_length = length_of(item.headers)
                     await response.prepare(request)
-                    if request.method == hdrs.METH_HEAD:
-                        break
-                elif response is not None and isinstance(item, Piece | Tail) and item.data:
+                elif response is not None and shows and isinstance(item, Piece | Tail) and item.data:
                     await response.write(item.data)
         except BackendFault:
             if response is None:
@@ -102,7 +108,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
         raise BackendFault(
             Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, "The speech server gave no answer.")
         )
-    if request.method != hdrs.METH_HEAD:
+    if shows:
         await response.write_eof()
     return response
 

@@ -70,7 +70,7 @@ def pairs(engine: str, model: str, source: Path, count: int, seconds: float) -> 
 def spoken(source: Path) -> str:
     """What is said in one of our files."""
     if source == SPEECH:
-        return (SPEECH.with_suffix(".txt")).read_text()
+        return "hello there the weather is nice today the boys went to the river with their father"
     text: str = json.loads((AUDIO / "transcripts.json").read_text())[source.name]["text"]
     return text
 

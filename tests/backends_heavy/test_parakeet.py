@@ -29,7 +29,7 @@ from tests.backends.listening import (
     wer,
     write_wav,
 )
-from tests.backends_heavy.conftest import LONG, NEMO
+from tests.backends_heavy.conftest import LONG, NEMO, quiet_load
 from tests.backends_heavy.failing import When
 
 DIGITS = AUDIO / "digits-en.wav"
@@ -133,6 +133,32 @@ def test_full_attention_for_short_audio_after_long(cut: Parakeet) -> None:
     assert cut._model.encoder.self_attention_model == "rel_pos_local_attn"
     assert plain(listen(cut, DIGITS).text) == plain(SPOKEN["digits-en.wav"]["text"])
     assert cut._model.encoder.self_attention_model == "rel_pos"
+
+
+def test_changing_the_attention_changes_no_weights(direct: Any) -> None:
+    """NeMo by itself leaves random biases behind: another transcript in every process."""
+    import torch
+
+    engine = Parakeet()
+    quiet_load(engine, NEMO)
+    sound = torch.from_numpy(samples_of(LONG)[:160_000].astype(np.float32) / 32768)[None]
+
+    def encoded(model: Any) -> torch.Tensor:
+        model.eval()
+        with torch.no_grad():
+            size = torch.tensor([sound.shape[1]])
+            features, frames = model.preprocessor(input_signal=sound, length=size)
+            found: torch.Tensor = model.encoder(audio_signal=features, length=frames)[0]
+        return found
+
+    engine._model.preprocessor.featurizer.dither = direct.preprocessor.featurizer.dither = 0.0
+    expected = encoded(direct)
+    assert torch.equal(encoded(engine._model), expected)
+    engine._attend(local=True)
+    # 10 s lie within the context of 20 s to each side: local attention sees what full attention sees
+    assert torch.allclose(encoded(engine._model), expected, atol=1e-4)
+    engine._attend(local=False)
+    assert torch.allclose(encoded(engine._model), expected, atol=1e-6)
 
 
 def test_a102_a104_sentences_by_default(parakeet: Parakeet) -> None:

@@ -107,6 +107,30 @@ async def test_idle_death_is_noticed_and_the_next_request_loads_afresh(rig: Rig)
     assert await rig.ask(HELLO) == "200 hello world"
 
 
+async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig) -> None:
+    """Its memory is not back before; and its Vanished must not come after the step's report."""
+    await rig.ask(HELLO)
+    await rig.quiet()
+    process = rig.runner._processes["cpu"]
+    buried = asyncio.Event()
+    bury = process.bury
+
+    async def slowly(device: str) -> None:
+        await asyncio.wait_for(buried.wait(), BOUND_S)
+        await bury(device)
+
+    process.bury = slowly
+    os.kill(process.pid, signal.SIGKILL)
+    await asyncio.wait_for(process.died.wait(), BOUND_S)
+    outlet = rig.submit(rig.chat(b"a"))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not rig.relay.entered.is_set(), "the chat ran on memory that was not back"
+    buried.set()
+    assert said(await asyncio.wait_for(outlet.collect(), BOUND_S)) == "~a~."
+    assert await rig.ask(HELLO) == "200 hello world"
+
+
 async def test_run_that_finds_its_process_dead_is_a_503(rig: Rig) -> None:
     await rig.ask(HELLO)
     await rig.quiet()

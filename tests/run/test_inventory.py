@@ -459,4 +459,11 @@ def test_options_come_from_the_configuration(build: Build) -> None:
 
 def test_the_scripted_engine_is_offered_only_when_asked_for() -> None:
     assert "fake" not in inventory.real_engines()
-    assert list(inventory.real_engines()) == ["whisper", "parakeet", "sensevoice", "sphinx", "nanochat"]
+    assert list(inventory.real_engines()) == [
+        "whisper",
+        "parakeet",
+        "sensevoice",
+        "sphinx",
+        "espeak",
+        "nanochat",
+    ]

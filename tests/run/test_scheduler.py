@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from aistack.jobs import Limits, Op
@@ -203,6 +204,28 @@ async def test_every_change_of_model_finds_a_spare_not_only_every_second(rig: Ri
         assert spare is not None
         await rig.ask(HELLO, model=model)
         assert rig.runner._processes["cpu"] is spare
+
+
+async def test_engines_that_take_turns_each_find_their_spare(rig: Rig) -> None:
+    """The spare of one must not be dropped for the other's just before it is wanted."""
+    other = attrs.evolve(rig.settings, name="other")
+    runner = rig.make_runner(spare=True)
+    runner._engines["other"] = other
+
+    async def ask(backend: str) -> None:
+        job = rig.job(HELLO)
+        route = evolve(job.route, backend=backend)
+        await asyncio.wait_for(rig.submit(evolve(job, route=route)).collect(), BOUND_S)
+        while runner._chores:
+            await asyncio.wait_for(asyncio.gather(*runner._chores), BOUND_S)
+
+    await ask("fake")
+    await ask("other")
+    for backend in ("fake", "other", "fake"):
+        spare = runner._spare
+        assert spare is not None and spare.backend == backend
+        await ask(backend)
+        assert runner._processes["cpu"] is spare
 
 
 async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig) -> None:
