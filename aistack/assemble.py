@@ -42,6 +42,8 @@ def assemble(
     """The whole service. `engines` are dotted names by name, all real ones if not given; `relays`
     adds chat and speech by other people's servers."""
     targets = real_engines() if engines is None else dict(engines)
+    if not relays:
+        targets.pop("espeak", None)  # its route is among those of the relays
     inventory = Inventory(config, engines=targets)
     limits = Limits(
         line_max=config.slots.line_max,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from aistack.backends import nano_convert, nano_weights
-from aistack.backends.base import CancelToken, ModelCard, Report, Yielded
+from aistack.backends.base import CancelToken, ModelCard, Report, Yielded, missing
 from aistack.backends.detokenize import Detokenizer, StopStrings
 from aistack.backends.growth import reported
 from aistack.backends.nano_tokenizer import read_tokenizer, speaks_nanochat
@@ -89,9 +89,12 @@ class Nanochat:
 
     def load(self, model: ModelSpec, report: Report) -> None:
         """Read the weights into memory and run them once. Raises BackendFault, MemoryError."""
-        self.warm()
-        import torch
-        from transformers.utils import logging
+        try:
+            self.warm()
+            import torch
+            from transformers.utils import logging
+        except ModuleNotFoundError as exc:
+            raise BackendFault(missing(self)) from exc
 
         logging.disable_progress_bar()
         threads = int(model.options.get("threads") or 0)

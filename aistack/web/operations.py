@@ -87,12 +87,21 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
 )
 
+NOT_OURS = "/v1/audio/{tail:(?!(?:transcriptions|translations)$).+}"
+"""Below /v1/audio/, but for our own paths: their wrong methods are 405, not the container's."""
+
 RELAYED: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/chat/completions", chat.completions, "Chat, by Ollama", ("chat",), gives=(JSON, SSE)
     ),
     *(
-        Operation(method, "/v1/audio/{tail:.+}", speech.audio, "Speech, by the container", ("audio",))
+        Operation(
+            method,
+            "/v1/audio/{tail:(?!(?:transcriptions|translations)$).+}",
+            speech.audio,
+            "Speech, by the container",
+            ("audio",),
+        )
         for method in ("GET", "POST", "DELETE")
     ),
 )

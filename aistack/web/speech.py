@@ -37,8 +37,6 @@ SOCKET = "/v1/audio/speech/stream"
 
 async def audio(request: web.Request) -> web.StreamResponse:
     """Speech, voices, and whatever else the container offers below /v1/audio/."""
-    if request.path in OURS:
-        raise web.HTTPMethodNotAllowed(request.method, ["POST"])
     if request.path.rstrip("/") in OURS:
         # Ours with a slash is nothing; relayed, an upload would end up with the container.
         raise web.HTTPNotFound

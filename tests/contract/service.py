@@ -13,7 +13,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,7 @@ class Service:
         self._loop.call_soon_threadsafe(self._stop.set)
 
     def close(self) -> None:
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # its loop is closed: a drain has ended it already
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(BOUND_S)
         assert not self._thread.is_alive()
