@@ -13,7 +13,8 @@ from aiohttp import web
 
 from aistack.app import BROKEN, build_app
 from aistack.backends.base import Engine
-from aistack.config import Config, EngineSection, GiB
+from aistack.config import Config, GiB
+from aistack.config_backends import EngineSection
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.run.housekeeping import Housekeeping

@@ -11,6 +11,9 @@ from typing import Any
 
 from attrs import frozen
 
+MONTH_S = 30 * 24 * 3600.0
+"""Longest time that makes sense anywhere here; a larger one is a slip of the unit."""
+
 
 @frozen
 class Rule:

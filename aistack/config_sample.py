@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from aistack.config import FakeSection
+from aistack.config_backends import FakeSection
 from aistack.config_load import Option, options, sections
 from aistack.config_values import TABLE
 

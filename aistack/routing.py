@@ -12,28 +12,13 @@ from collections.abc import Iterator, Mapping
 from attrs import evolve, field, frozen
 
 from aistack.backends.base import ModelCard
+from aistack.backends.sizes import SIZES
 from aistack.chunks import Vram
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, malformed
 from aistack.jobs.model import Route
 
 AUTO = "auto"
 
-SIZES = (
-    "tiny",
-    "tiny.en",
-    "base",
-    "base.en",
-    "small",
-    "small.en",
-    "medium",
-    "medium.en",
-    "large-v1",
-    "large-v2",
-    "large-v3",
-    "large-v3-turbo",
-    "distil-large-v3",
-)
-"""The Whisper sizes that are accepted, with or without `whisper-`."""
 
 SHORT = {"large": "large-v3", "turbo": "large-v3-turbo"}
 

@@ -13,24 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aistack.backends.base import Report
+from aistack.backends.sizes import SIZES
 from aistack.chunks import Progress
-
-SIZES = (
-    "tiny",
-    "tiny.en",
-    "base",
-    "base.en",
-    "small",
-    "small.en",
-    "medium",
-    "medium.en",
-    "large-v1",
-    "large-v2",
-    "large-v3",
-    "large-v3-turbo",
-    "distil-large-v3",
-)
-"""The sizes a client may name, with or without `whisper-` before them."""
 
 _HUB_IDS = {
     "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from aistack.backends.audio import Audio, Piece, pieces
 from aistack.backends.base import CancelToken, ModelCard, Report, Yielded, missing
 from aistack.backends.causes import kind_of_library, load_fault
-from aistack.backends.weights import SIZES, fetch, hub_id, lacking, snapshot, weights_on_disk
+from aistack.backends.sizes import SIZES
+from aistack.backends.weights import fetch, hub_id, lacking, snapshot, weights_on_disk
 from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 

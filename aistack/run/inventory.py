@@ -25,7 +25,8 @@ from aistack import routing
 from aistack.backends import ENGINES
 from aistack.backends.base import Engine, ModelCard
 from aistack.chunks import ModelSpec
-from aistack.config import Config, EngineSection
+from aistack.config import Config
+from aistack.config_backends import EngineSection
 from aistack.contract import Capability, ModelEntry, ModelsList
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.jobs.model import Resident

@@ -17,7 +17,8 @@ from aiohttp import web
 from aistack.app import BROKEN, listen, make_runner
 from aistack.assemble import assemble, device_of, settings_of, spare
 from aistack.backends.fake import FakeEngine
-from aistack.config import Config, Engines, FakeSection, Server, Slots
+from aistack.config import Config, Engines, Server, Slots
+from aistack.config_backends import FakeSection
 from aistack.jobs.model import Transition
 from aistack.jobs.states import Column
 from aistack.web.keys import SCHEDULER
