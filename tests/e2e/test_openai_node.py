@@ -41,7 +41,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Run:
         command("apt-get", "update", "-qq")
         command("apt-get", "install", "-qq", "-y", "--no-install-recommends", "nodejs", "npm")
     folder = tmp_path_factory.mktemp("node")
-    command("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "openai", cwd=folder)
+    command(
+        "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "openai@latest", cwd=folder
+    )
     client = shutil.copy(CLIENT, folder)
 
     def run(server: Server, case: str) -> Any:
