@@ -73,3 +73,7 @@ class NoLibrary(Nanochat):
 
     def warm(self) -> None:
         importlib.import_module("no_such_library_anywhere")
+
+
+EARS = (*FAMILIES, *SPHINX)
+"""The names of the real ASR engines, whichever libraries are installed here."""

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.backends.listening import AUDIO
-from tests.contract.engines import FAMILIES, SPHINX
+from tests.contract.engines import EARS, FAMILIES, SPHINX
 from tests.contract.service import Gates, Service, running
 
 SAY = {"say": "one two", "end": 1}
@@ -64,10 +64,10 @@ def test_a34_the_alias_is_listed_once(service: Service) -> None:
 
 
 def test_a35_no_alias_with_every_engine_switched_off(environment: Path) -> None:
-    with running(environment / "off", engines={"disabled": ("whisper", "sphinx")}) as service:
+    with running(environment / "off", engines={"disabled": EARS}) as service:
         answer = service.client.get("/v1/models")
         assert (answer.status, answer.json["data"]) == (200, [])
-    with running(environment / "one-off", engines={"disabled": ("whisper",)}) as service:
+    with running(environment / "one-off", engines={"disabled": EARS[:-1]}) as service:
         assert set(service.listed()) == {"auto", "pocketsphinx-en-us"}
 
 

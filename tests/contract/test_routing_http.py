@@ -10,7 +10,7 @@ import pytest
 from aistack.routing import SIZES
 from tests.backends.listening import AUDIO, HELLO, HELLO_TEXT, SPOKEN, silence, wer, write_wav
 from tests.contract.client import TRANSLATIONS, Answer, acts
-from tests.contract.engines import EUROPEAN, FAMILIES, SPHINX
+from tests.contract.engines import EARS, EUROPEAN, FAMILIES, SPHINX
 from tests.contract.service import Gates, Loads, Service, running
 
 SAY = {"say": "one two", "end": 1}
@@ -156,7 +156,7 @@ def test_a92_one_engine_of_any_kind_is_enough(only: str, environment: Path) -> N
 
 @pytest.mark.parametrize("fields", [{}, {"language": "en"}, {"translate": "true"}])
 def test_a93_with_every_engine_switched_off(fields: dict[str, str], environment: Path) -> None:
-    engines = {"disabled": ("whisper", "sphinx")}
+    engines = {"disabled": EARS}
     with running(environment / "none", engines=engines) as service:
         answer = service.client.transcribe(HELLO, **fields)
         assert (answer.status, answer.error["kind"]) == (503, "network")
