@@ -105,8 +105,8 @@ This page is printed by `python -m tests.contract.failures`.
   takes 60 to 150 s.
 - A chat stream that ends in order but with neither `[DONE]` nor a finish reason counts as reset in the
   middle: so Ollama ends it when its runner dies.
-- 500 and `backend_unreachable` carry `x-should-retry: false`: OpenAI's libraries then do not ask again by
-  themselves.
+- 500 and `backend_unreachable` carry `x-should-retry: false`: OpenAI's libraries then do not ask again
+  by themselves.
 """
 
 
