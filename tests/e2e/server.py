@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +271,10 @@ def serving(
     stall_s: float = 60.0,
     limit: int = 2**30,
     environ: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """A server on a free port, with the scripted engine or the real ones; `environ` are settings."""
+    """A server on a free port, with the scripted engine or the real ones; `environ` are settings,
+    `flags` more of the command line."""
     folder = Path(tempfile.mkdtemp(prefix="aistack_e2e_"))
     gates = Gates(folder / "g")
     config = folder / "aistack.toml"
@@ -292,7 +294,7 @@ def serving(
     server = None
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [*command, *(["--fake"] if fake else [])],
+            [*command, *(["--fake"] if fake else []), *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
