@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import attrs
 import pytest
 from structlog.testing import capture_logs
 
+from aistack.config import Config
+from aistack.config_backends import OllamaSection, QwenTtsSection
 from aistack.run.memory import Card
+from aistack.run.outside import Outside
 from tests.doubles.ollama import Ollama as OllamaDouble
-from tests.relays.conftest import MODEL, World
+from tests.doubles.vllm_omni import VllmOmni
+from tests.relays.conftest import BOUND_S, MODEL, World
 
 TOUCH = "/api/generate"
 
@@ -86,3 +93,93 @@ async def test_the_hand_over_of_a_card_is_measured(
         assert (await world.ask(world.transcribe())).status == 200
     (line,) = [line for line in lines if line["event"] == "card handed over"]
     assert (line["free_before"], line["free_after"], line["residue"]) == (1_000, 7_500, 500)
+
+
+async def test_a_relay_whose_evict_raises_does_not_cost_the_job(
+    world: World, omni: VllmOmni, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An eviction cannot fail: it is logged, the others are asked all the same, and the load follows."""
+    omni.can_sleep = True
+
+    async def broken() -> None:
+        raise RuntimeError("made up")
+
+    monkeypatch.setattr(world.ollama, "evict", broken)
+    with capture_logs() as lines:
+        assert (await world.ask(world.transcribe())).status == 200
+    assert omni.sleeping
+    assert any("could not be asked" in line["event"] for line in lines)
+
+
+async def test_both_upstreams_are_asked_at_the_same_time(
+    world: World, omni: VllmOmni, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has ten seconds: one after the other would be twenty."""
+    omni.can_sleep = True
+    container_asked = asyncio.Event()
+
+    async def slow() -> None:
+        await asyncio.wait_for(container_asked.wait(), BOUND_S)
+
+    monkeypatch.setattr(world.ollama, "evict", slow)
+    asking = asyncio.create_task(world.ask(world.transcribe()))
+    await omni.until(lambda: bool(omni.called("/sleep")))
+    container_asked.set()
+    assert (await asking).status == 200
+
+
+async def test_ollama_makes_room_before_the_container_wakes(
+    world: World, ollama: OllamaDouble, omni: VllmOmni
+) -> None:
+    """Transcribe, chat, speak: the container takes its memory back, which Ollama's model has."""
+    omni.can_sleep = True
+    world.tts.make_room = world.ollama.evict
+    assert (await world.ask(world.transcribe())).status == 200
+    assert omni.sleeping
+    assert (await world.ask(world.chat())).status == 200
+    assert MODEL in ollama.runners
+    woken_over: list[set[str]] = []
+    real = world.tts.upstream.json
+
+    async def json(method: str, path: str, *rest: Any, **named: Any) -> Any:
+        if path == "/wake_up":
+            woken_over.append(set(ollama.runners))
+        return await real(method, path, *rest, **named)
+
+    world.tts.upstream.json = json  # type: ignore[method-assign]
+    assert (await world.ask(world.speech())).status == 200
+    assert woken_over == [set()]
+    assert not omni.sleeping
+    assert (await world.ask(world.chat())).status == 200
+    assert (await world.ask(world.speech())).status == 200
+    assert MODEL in ollama.runners, "who is awake needs no room"
+
+
+async def test_a_container_that_will_not_wake_is_told(world: World, omni: VllmOmni) -> None:
+    omni.can_sleep = omni.sleeping = True
+    omni.fail("/wake_up", "status", status=500)
+    with capture_logs() as lines:
+        reply = await world.ask(world.speech())
+    assert (reply.status, reply.error["code"]) == (500, "upstream_error")
+    assert [line["status"] for line in lines if "was not woken" in line["event"]] == [500]
+
+
+async def test_a_container_of_which_nothing_is_known_is_taken_for_one_that_sleeps(
+    world: World, omni: VllmOmni
+) -> None:
+    """It was down when our model was loaded, and sleeps when it comes back."""
+    port = omni.port
+    await omni.stop()
+    assert (await world.ask(world.transcribe())).status == 200
+    omni.can_sleep = omni.sleeping = True
+    await omni.start(port)
+    assert (await world.ask(world.speech())).status == 200
+    assert not world.runner._processes, "it was woken, not on top of ours"
+
+
+@pytest.mark.parametrize(("chat", "speech", "room"), [("", "", True), ("cuda:1", "", False)])
+def test_each_is_bound_to_its_card(chat: str, speech: str, room: bool) -> None:
+    config = Config(ollama=OllamaSection(device=chat), qwen_tts=QwenTtsSection(device=speech))
+    outside = Outside(config, {"": "cuda:0", "auto": "cuda:0", "cuda:1": "cuda:1"})
+    assert outside.bound == {"ollama": chat or "cuda:0", "qwen_tts": "cuda:0"}
+    assert (outside.speech.make_room is not None) is room
