@@ -1,9 +1,10 @@
-"""`python -m contrib.bench.voice_agent [--rounds N] [--voice espeak|container] [--json FILE]`.
+"""`python -m contrib.bench.voice_agent [--rounds N] [--voice espeak|container|sleeping] [--json FILE]`.
 
 A voice agent's day: transcribe, chat, speak, again and again, one slot handed from the tiny Whisper to
-Ollama to the voice and back. The engines are real; Ollama (and the speech container, if asked for) are
-the doubles of the tests. Fails if a round fails or anything is left behind; prints how long each
-hand-over took: from the slot to the engine's first work, with whatever had to leave the card before.
+Ollama to the voice and back. The engines are real; Ollama and, if asked for, the speech container are
+the doubles of the tests (a `sleeping` one gives its memory back while others work). Fails if a round
+fails or anything is left behind; prints how long each hand-over took: from the slot to the engine's
+first work, with whatever had to leave the card before.
 """
 
 from __future__ import annotations
@@ -128,11 +129,14 @@ class Report:
 
 
 @contextlib.contextmanager
-def double(name: str) -> Iterator[str]:
+def double(name: str, *flags: str) -> Iterator[str]:
     """One of the tests' doubles in a process of its own; its address."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", f"tests.doubles.{name}"], stdout=subprocess.PIPE, env=env, text=True
+        [sys.executable, "-m", f"tests.doubles.{name}", *flags],
+        stdout=subprocess.PIPE,
+        env=env,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -242,9 +246,10 @@ WARM = 2
 def run(rounds: int, voice: str = "espeak", spare: str = "off") -> Report:
     """The whole thing."""
     report = Report(rounds, voice)
+    flags = ["--can-sleep"] if voice == "sleeping" else []
     with (
         double("ollama") as ollama,
-        double("vllm_omni") as omni,
+        double("vllm_omni", *flags) as omni,
         gateway(ollama, omni, spare) as service,
     ):
         report.threads_max = service.process.num_threads() + POOL
@@ -271,7 +276,7 @@ def run(rounds: int, voice: str = "espeak", spare: str = "off") -> Report:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m contrib.bench.voice_agent", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--voice", choices=("espeak", "container"), default="espeak")
+    parser.add_argument("--voice", choices=("espeak", "container", "sleeping"), default="espeak")
     parser.add_argument("--spare", choices=("on", "off"), default="off", help="engines.spare")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()

@@ -65,6 +65,9 @@ const cases = {
       speech: await failure(speak({ voice: 'nobody' })),
     };
   },
+  async down() {
+    return failure(ask({}));
+  },
   async cancel() {
     const stream = await ask({ stream: true });
     for await (const chunk of stream) {

@@ -50,6 +50,16 @@ def test_errors(relays: Server, node: Run) -> None:
     assert all("nobody" in seen["message"] for seen in told.values())
 
 
+def test_a183_ollama_is_down(relays: Server, upstreams: Upstreams, node: Run) -> None:
+    before = len(relays.log.find("http.access", path=CHAT, status=503))
+    with upstreams.down(upstreams.ollama):
+        told = node(relays, "down")
+    assert (told["is"], told["status"]) == ("InternalServerError", 503)
+    assert (told["code"], told["body"]["kind"]) == ("backend_unreachable", "network")
+    relays.log.wait("http.access", count=before + 1, path=CHAT, status=503)
+    assert len(relays.log.find("http.access", path=CHAT, status=503)) == before + 1, "asked once"
+
+
 def test_a188_an_aborted_chat_stream(relays: Server, upstreams: Upstreams, node: Run) -> None:
     cancelled = len(relays.log.find("job.done", outcome="cancelled", op="chat"))
     upstreams.ollama.gate_at = 1

@@ -97,6 +97,23 @@ def test_a184_chat_error(client: openai.OpenAI, upstreams: Upstreams, stream: bo
     assert error.request_id
 
 
+def test_a183_ollama_is_down(relays: Server, upstreams: Upstreams) -> None:
+    """Told once, and not asked again: only someone can start it."""
+    before = len(relays.log.find("http.access", path=CHAT, status=503))
+    with (
+        upstreams.down(upstreams.ollama),
+        client_of(relays) as client,
+        pytest.raises(openai.InternalServerError) as failed,
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    error: Any = failed.value
+    assert (error.status_code, error.code) == (503, "backend_unreachable")
+    assert (error.body["kind"], error.body["provider"]) == ("network", "ollama")
+    assert "ollama serve" in error.message
+    relays.log.wait("http.access", count=before + 1, path=CHAT, status=503)
+    assert len(relays.log.find("http.access", path=CHAT, status=503)) == before + 1
+
+
 def test_a188_closing_a_chat_stream(relays: Server, upstreams: Upstreams) -> None:
     before = cancelled(relays, "chat")
     upstreams.ollama.gate_at = 1

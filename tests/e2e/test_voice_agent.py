@@ -7,7 +7,7 @@ import pytest
 from contrib.bench.voice_agent import OPS, Report, Vitals, run
 
 
-@pytest.mark.parametrize("voice", ["espeak", "container"])
+@pytest.mark.parametrize("voice", ["espeak", "sleeping"])
 def test_five_rounds_hand_the_card_over_and_leave_nothing_behind(voice: str) -> None:
     report = run(rounds=5, voice=voice)
     assert report.failures == [], str(report)
