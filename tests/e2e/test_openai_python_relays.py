@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
@@ -240,11 +239,12 @@ def test_a_crash_in_speech_is_never_a_short_answer(relays: Server, upstreams: Up
             client.audio.speech.with_streaming_response.create(
                 model=TTS_ID, voice="vivian", input=TEXT
             ) as sound,
-            pytest.raises(httpx2.RemoteProtocolError),
+            pytest.raises(Exception, match="peer closed connection") as cut,
         ):
             for piece in sound.iter_bytes():
                 heard += piece
         assert heard.startswith(b"RIFF")
+        assert type(cut.value).__name__ == "RemoteProtocolError", "of whichever httpx the library has"
         with pytest.raises(openai.APIConnectionError):
             client.audio.speech.create(model=TTS_ID, voice="vivian", input=TEXT)
     upstreams.renew()
