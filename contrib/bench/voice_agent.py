@@ -44,6 +44,8 @@ ANSWER = "Hello there, how are you?"
 """What the double of Ollama says."""
 OPS = {"transcribe": "speak to transcribe", "chat": "transcribe to chat", "speak": "chat to speak"}
 """The hand-overs, by what begins."""
+SHOWN = 10
+"""Failures that are printed: one cause makes many."""
 FIGURES = ("prepare_s", "first_byte_s", "total_s")
 
 CONFIG = """
@@ -122,7 +124,10 @@ class Report:
         keys = ("prepare_s", "prepare_p95_s", "first_byte_s", "total_s")
         for name, figures in self.medians().items():
             lines.append(f"| {name} | " + " | ".join(str(figures.get(key, "-")) for key in keys) + " |")
-        return "\n".join([*lines, *(f"FAILED            {each}" for each in self.failures)])
+        lines += [f"FAILED            {each}" for each in self.failures[:SHOWN]]
+        if len(self.failures) > SHOWN:
+            lines.append(f"FAILED            and {len(self.failures) - SHOWN} more")
+        return "\n".join(lines)
 
 
 # --- what runs ---------------------------------------------------------------------------------------
