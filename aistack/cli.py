@@ -39,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (default: 11500)")
 
+    serve.add_argument(
+        "--demo",
+        action="store_true",
+        help="try it out: chat and speech by scripted upstreams, transcription by the real engines",
+    )
+
     client = argparse.ArgumentParser(add_help=False)
     client.add_argument(
         "--server",
@@ -127,7 +133,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "serve":
         from aistack.cli_serve import serve
 
-        return serve(loaded, args.fake)
+        return serve(loaded, args.fake, args.demo)
     from aistack.cli_client import models, transcribe
 
     return (transcribe if args.command == "transcribe" else models)(args, loaded)

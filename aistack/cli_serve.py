@@ -20,7 +20,7 @@ import structlog
 from attrs import evolve
 
 from aistack import log
-from aistack.cli import FAILED, OK, STOPPED, say
+from aistack.cli import FAILED, OK, STOPPED, USAGE, say
 from aistack.config import Config
 from aistack.config_load import Loaded
 from aistack.screen import EngineNote, start_screen, url_of
@@ -57,21 +57,44 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def serve(loaded: Loaded, fake: bool) -> int:
-    """Serve until a signal comes; the exit code."""
+def serve(loaded: Loaded, fake: bool, demo: bool = False) -> int:
+    """Serve until a signal comes; the exit code. `demo`: chat and speech by scripted upstreams."""
+    if fake and demo:
+        say("--demo and --fake exclude each other.")
+        return USAGE
     config = loaded.config
     log.configure(config.log)
     for note in loaded.notes:
         getattr(_log, note.level)(note.message, **note.fields)
     try:
-        return run(_serve(config, fake))
+        return run(_serve(config, fake, demo))
     except asyncio.CancelledError:
         return STOPPED
     finally:
         log.close()
 
 
-async def _serve(config: Config, fake: bool) -> int:
+async def _serve(config: Config, fake: bool, demo: bool) -> int:
+    if not demo:
+        return await _serve_until_told(config, fake)
+    # Imported now: who serves in earnest does without.
+    from aistack import demo as scripted
+
+    async with scripted.upstreams(config) as leading_there:
+
+        def below(addresses: Sequence[str]) -> str:
+            return scripted.screen(url_of(addresses[0]), bool(config.server.api_keys))
+
+        return await _serve_until_told(leading_there, fake, scripted.NOTES, below)
+
+
+async def _serve_until_told(
+    config: Config,
+    fake: bool,
+    more: Sequence[EngineNote] = (),
+    below: Callable[[Sequence[str]], str] | None = None,
+) -> int:
+    """The service, its screen and its end; the exit code. `more` and `below` are told on the screen."""
     listening = False
 
     def ready(addresses: Sequence[str], engines: Sequence[EngineNote]) -> None:
@@ -79,10 +102,9 @@ async def _serve(config: Config, fake: bool) -> int:
         listening = True
         _log.info("listening", addresses=list(addresses))
         with contextlib.suppress(OSError, ValueError):  # a closed stderr must not end the service
+            screen = start_screen(addresses, (*engines, *more), bool(config.server.api_keys))
             print(
-                start_screen(addresses, engines, bool(config.server.api_keys)),
-                file=sys.stderr,
-                flush=True,
+                screen if below is None else f"{screen}\n{below(addresses)}", file=sys.stderr, flush=True
             )
 
     stop = asyncio.Event()

@@ -134,7 +134,20 @@ class _Reading:
             self.put(self.options[name], value, "the command line")
         if self.problems:
             raise ConfigError(self.problems)
-        return Loaded(self.build(), path, tuple(self.notes))
+        config = self.build()
+        self.look_across(config)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Loaded(config, path, tuple(self.notes))
+
+    def look_across(self, config: Config) -> None:
+        """Rules between settings: an upstream shares a card that is one of ours."""
+        for name, section in (("ollama", config.ollama), ("qwen_tts", config.qwen_tts)):
+            if section.device and section.device not in config.slots.devices:
+                known = ", ".join(config.slots.devices)
+                self.problems.append(
+                    f"{name}.device = {section.device!r}: must be empty or of slots.devices: {known}."
+                )
 
     def build(self) -> Config:
         parts: dict[str, Any] = {}

@@ -251,3 +251,15 @@ def test_addresses_round_trip(text: str) -> None:
 def test_bad_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("section", ["ollama", "qwen_tts"])
+def test_an_upstream_shares_a_card_that_is_there(section: str) -> None:
+    env = {"AISTACK_SLOTS__DEVICES": "cuda:0,cuda:1", f"AISTACK_{section.upper()}__DEVICE": "cuda:7"}
+    with pytest.raises(ConfigError) as refused:
+        load(None, env)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{section}.device = 'cuda:7'")
+    assert "cuda:0, cuda:1" in problem
+    env[f"AISTACK_{section.upper()}__DEVICE"] = "cuda:1"
+    assert getattr(load(None, env).config, section).device == "cuda:1"

@@ -65,7 +65,7 @@ IMPURE = {
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("aistack.cli", "aistack.__main__"),
+    ("aistack.cli", "aistack.__main__", "aistack.demo"),
     ("aistack.app",),
     ("aistack.web",),
     ("aistack.run",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -80,12 +80,14 @@ class QwenTts:
         self._served: tuple[tuple[str, ...], float] = ((), 0.0)
         self._voices: tuple[tuple[str, ...], float] = ((), 0.0)
         self._can_sleep: bool | None = None
+        self.make_room: Callable[[], Awaitable[None]] | None = None
+        """Asked before the container is woken: whoever else holds memory of its card gives it back."""
 
     @property
     def vram(self) -> Vram:
         """A fixed share of the card; but one that sleeps takes its memory back when it wakes, so
-        whatever of ours sits there must be gone before."""
-        return Vram.EXTERNAL if self._can_sleep else Vram.RESERVED
+        whatever of ours sits there must be gone before. Not known is taken for one that sleeps."""
+        return Vram.RESERVED if self._can_sleep is False else Vram.EXTERNAL
 
     def kind_of(self, exc: BaseException) -> ErrorKind | None:
         """None: every foreign exception has become a fault in `upstream`."""
@@ -248,13 +250,19 @@ class QwenTts:
         return sleeping if self._can_sleep else None
 
     async def _wake(self) -> None:
-        """Wake the container if it sleeps. Raises BackendFault only where the call would too."""
+        """Wake the container if it sleeps. Never raises: the call itself will say what is wrong."""
         if self._can_sleep is False:
             return
         with suppress(BackendFault):
-            if await self._is_sleeping():
-                status, _ = await self.upstream.json("POST", "/wake_up", limit_s=self.settings.wake_s)
-                log.info("the speech container was woken", status=status)
+            if not await self._is_sleeping():
+                return
+            if self.make_room is not None:
+                await self.make_room()
+            status, _ = await self.upstream.json("POST", "/wake_up", limit_s=self.settings.wake_s)
+            if status == 200:
+                log.info("the speech container was woken")
+            else:
+                log.warning("the speech container was not woken", status=status)
 
 
 def _object_in(path: Path) -> dict[str, Any] | None:

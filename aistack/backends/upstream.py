@@ -183,7 +183,7 @@ class Upstream:
             log.warning("upstream's error answer broke off", provider=self.settings.provider)
         finally:
             response.release() if response.content.at_eof() else response.close()
-        raise BackendFault(self.refused(response.status, data))
+        raise BackendFault(self.refused(response.status, data, response.method == "POST"))
 
     async def drain(self, response: aiohttp.ClientResponse) -> None:
         """Read what follows the end of an answer, so that its connection can be used again."""
@@ -249,8 +249,9 @@ class Upstream:
             message = f"{provider} gave an answer that is not HTTP."
         return Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, message, provider)
 
-    def refused(self, status: int, data: bytes) -> Fault:
-        """How an error answer of the upstream reads."""
+    def refused(self, status: int, data: bytes, asks_model: bool = True) -> Fault:
+        """How an error answer of the upstream reads. `asks_model`: the call names a model, so that a
+        404 can be about it, and is no voice that happens to be called so."""
         provider = self.settings.provider
         members = error_members(data)
         said = members.get("message")
@@ -264,7 +265,8 @@ class Upstream:
             kind, code, retry_after = ErrorKind.NETWORK, Code.UPSTREAM_BUSY, BUSY_RETRY_S
         elif 400 <= status < 500:
             kind, code = ErrorKind.MALFORMED, Code.UPSTREAM_REJECTED
-            if status == 404 and (param == "model" or "model" in message.lower()):
+            about_model = asks_model and status == 404
+            if about_model and (param == "model" or "model" in message.lower()):
                 code, param = Code.MODEL_NOT_FOUND, "model"
         return Fault(
             kind,

@@ -27,7 +27,10 @@ class Outside:
     """Ollama and the speech container, and the slots they are bound to."""
 
     def __init__(self, config: Config, devices: Mapping[str, str]) -> None:
-        """`devices`: a configured slot's name to the device it stands for; "" is the first slot."""
+        """`devices`: a configured slot's name to the device it stands for; "" is the first slot.
+
+        Raises KeyError for a slot that is not configured.
+        """
         self.sessions = Sessions()
         chat, speech = config.ollama, config.qwen_tts
         self.ollama = Ollama(OllamaSettings(chat.url, chat.keep_alive, chat.shares_gpu), self.sessions)
@@ -46,9 +49,11 @@ class Outside:
         )
         self.relays: dict[str, Relay] = {self.ollama.name: self.ollama, self.speech.name: self.speech}
         self.bound = {
-            self.ollama.name: devices.get(chat.device, devices[""]),
-            self.speech.name: devices.get(speech.device, devices[""]),
+            self.ollama.name: devices[chat.device],
+            self.speech.name: devices[speech.device],
         }
+        if self.bound[self.ollama.name] == self.bound[self.speech.name]:
+            self.speech.make_room = self.ollama.evict
 
     def chat_route(self, model: str | None) -> Route:
         """Where a chat runs."""

@@ -147,9 +147,10 @@ class Runner:
             else:
                 self._chore(self._renew_spare(process.settings))
         if evict.everything:
-            for name, relay in self._relays.items():
-                if self._bound.get(name) == evict.device:
-                    await relay.evict()
+            sharing = [
+                relay for name, relay in self._relays.items() if self._bound.get(name) == evict.device
+            ]
+            await asyncio.gather(*(_give_back(relay) for relay in sharing))
         after = await measured(evict.device)
         if before is not None and after is not None:
             log.info(
@@ -287,3 +288,11 @@ class Runner:
         await asyncio.gather(*(process.bury("cpu") for process in processes))
         self._processes.clear()
         self._spare = None
+
+
+async def _give_back(relay: Relay) -> None:
+    """Ask an upstream for its memory. Whatever goes wrong: the load that follows says so honestly."""
+    try:
+        await relay.evict()
+    except Exception:
+        log.exception("an upstream could not be asked for its memory", upstream=relay.name)

@@ -288,8 +288,8 @@ def test_a_wrong_method_is_405(relays: Service, upstreams: Upstreams) -> None:
     assert upstreams.ollama.calls == []
 
 
-def test_the_limits_are_those_of_a_cold_start(environment: Path) -> None:
-    """A169: up to 600 s without a byte are waited for."""
+def test_a169_the_limits_are_those_of_a_cold_start(environment: Path) -> None:
+    """Up to 600 s without a byte are waited for."""
     outside: Any = assemble(
         load(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={}
     )[OUTSIDE]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.contract.client import FORM
-from tests.contract.service import Gates, Loads, Service
+from tests.contract.engines import FAMILIES
+from tests.contract.service import Gates, Loads, Service, running
 from tests.contract.upstreams import (
     CHAT,
     JSON,
@@ -46,7 +49,7 @@ def jobs_asked(upstreams: Upstreams) -> int:
 @pytest.mark.parametrize(
     ("holder", "second"), NUMBERS, ids=[f"{n}-{a}-{b}" for (a, b), n in NUMBERS.items()]
 )
-def test_a143_to_a150_who_comes_second_is_refused(
+def test_a143_a144_a145_a146_a147_a149_who_comes_second_is_refused(
     holder: str, second: str, relays: Service, upstreams: Upstreams, hold: Hold
 ) -> None:
     busy = hold(holder)
@@ -140,6 +143,36 @@ def test_a181_our_model_is_gone_before_a_chat_is_forwarded(
     assert relays.path_of(since) == ["preparing", "running"]
     assert busy.end().status == 200
     assert loaded(relays) == [], "nor is it loaded again for nothing"
+
+
+def test_a182_the_voice_detector_ends_with_its_engines_process(
+    environment: Path, upstreams: Upstreams, gates: Gates
+) -> None:
+    """Nothing of SenseVoice outlives its process, which is gone before a chat is forwarded."""
+    before = engines()
+    with running(
+        environment / "detector",
+        {"sensevoice": FAMILIES["sensevoice"]},
+        relays=True,
+        ollama={"url": upstreams.ollama.url},
+    ) as service:
+        call = service.begin({"gate": "a"}, SAY, model="iic/SenseVoiceSmall")
+        let_pass = gates.entered()
+        (engine,) = engines() - before
+        let_pass()
+        assert call.answer().status == 200
+        upstreams.shut(upstreams.ollama)
+        chatting = begin_chat(service.client)
+        upstreams.called(upstreams.ollama, CHAT)
+        assert not engine.is_running()
+        assert engines() == before
+        upstreams.open(upstreams.ollama)
+        assert chatting.answer().status == 200
+
+
+def engines() -> set[psutil.Process]:
+    """The engine processes of all services in this process."""
+    return {each for each in psutil.Process().children() if "aistack.run.child" in each.cmdline()}
 
 
 def test_a190_ollamas_model_is_gone_before_ours_is_loaded(

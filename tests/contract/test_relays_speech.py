@@ -307,3 +307,10 @@ def test_a28_the_callers_id_wins_over_the_containers(relays: Service, upstreams:
     ):
         ids = [value for name, value in answer.all_headers if name.lower() == "x-request-id"]
         assert (answer.status, ids) == (200, ["mine.3"])
+
+
+def test_a166_an_unknown_voice_is_no_unknown_model(relays: Service, upstreams: Upstreams) -> None:
+    answer = relays.client.ask("DELETE", f"{VOICES}/super-model")
+    assert (answer.status, answer.error["code"]) == (400, "upstream_rejected")
+    assert answer.error["message"] == "Voice 'super-model' not found"
+    assert (answer.error["upstream"]["status"], answer.error["param"]) == (404, None)

@@ -243,18 +243,21 @@ class Ollama(Double):
         }
         return web.json_response(body)
 
+    @staticmethod
+    def head(model: str) -> dict[str, Any]:
+        """What every chunk of a stream begins with."""
+        return {
+            "id": "chatcmpl-407",
+            "object": "chat.completion.chunk",
+            "created": 1787299872,
+            "model": model,
+            "system_fingerprint": "fp_ollama",
+        }
+
     def chunk(self, model: str, delta: dict[str, Any], reason: str | None = None) -> bytes:
         """One event of a stream."""
-        return _event(
-            {
-                "id": "chatcmpl-407",
-                "object": "chat.completion.chunk",
-                "created": 1787299872,
-                "model": model,
-                "system_fingerprint": "fp_ollama",
-                "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
-            }
-        )
+        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
+        return _event(self.head(model) | {"choices": choices})
 
     async def _stream(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
         model = asked["model"]
@@ -284,8 +287,8 @@ class Ollama(Double):
                 reset(request.transport)
             return response
         if (asked.get("stream_options") or {}).get("include_usage"):
-            usage = {"object": "chat.completion.chunk", "model": model, "choices": []}
-            await response.write(_event(usage | {"usage": _usage(len(deltas))}))
+            usage = {"choices": [], "usage": _usage(len(deltas))}
+            await response.write(_event(self.head(model) | usage))
         await response.write(b"data: [DONE]\n\n")
         return response
 

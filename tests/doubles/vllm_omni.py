@@ -343,15 +343,18 @@ def error(status: int, kind: str, message: str, param: str | None = None) -> web
 
 
 def main() -> None:
-    """`python -m tests.doubles.vllm_omni --port N`."""
+    """`python -m tests.doubles.vllm_omni --port N [--can-sleep]`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--version", default="0.30")
+    parser.add_argument("--can-sleep", action="store_true")
     arguments = parser.parse_args()
     major, _, minor = arguments.version.partition(".")
 
     async def run() -> None:
-        await serve(VllmOmni((int(major), int(minor)), real_clock=True), arguments.port)
+        double = VllmOmni((int(major), int(minor)), real_clock=True)
+        double.can_sleep = arguments.can_sleep
+        await serve(double, arguments.port)
 
     asyncio.run(run())
 

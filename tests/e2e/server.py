@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -265,9 +265,16 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    *, fake: bool = True, grace_s: float = 0.5, stall_s: float = 60.0, limit: int = 2**30
+    *,
+    fake: bool = True,
+    grace_s: float = 0.5,
+    stall_s: float = 60.0,
+    limit: int = 2**30,
+    environ: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """A server on a free port, with the scripted engine or the real ones."""
+    """A server on a free port, with the scripted engine or the real ones; `environ` are settings,
+    `flags` more of the command line."""
     folder = Path(tempfile.mkdtemp(prefix="aistack_e2e_"))
     gates = Gates(folder / "g")
     config = folder / "aistack.toml"
@@ -281,12 +288,13 @@ def serving(
         "HF_HUB_OFFLINE": "1",
         "AISTACK_FAKE_GATES": str(folder / "g"),
         "AISTACK_FAKE_LOADS": str(folder / "loads.json"),
+        **(environ or {}),
     }
     command = [sys.executable, "-m", "aistack", "serve", "--config", str(config), "--port", "0"]
     server = None
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [*command, *(["--fake"] if fake else [])],
+            [*command, *(["--fake"] if fake else []), *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
+import functools
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,43 +12,18 @@ from typing import Any
 import pytest
 
 from tests.backends.listening import SPOKEN, plain
-from tests.e2e.server import AUDIO, Server
+from tests.e2e.server import Server
 from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, script
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs node first
 CLIENT = Path(__file__).with_name("openai_client.mjs")
 WORDS = SPOKEN["digits-en.wav"]["text"]
-INSTALL_S = 600
 Run = Callable[[Server, str], Any]
 
 
-def command(*argv: str, cwd: Path | None = None, bound_s: float = INSTALL_S) -> str:
-    """The output of a command that must succeed."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=bound_s, check=False)
-    assert done.returncode == 0, f"{' '.join(argv[:3])} failed:\n{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a case of the client: openai from npm, in a folder of its own."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip("node not installed")
-        command("apt-get", "update", "-qq")
-        command("apt-get", "install", "-qq", "-y", "--no-install-recommends", "nodejs", "npm")
-    folder = tmp_path_factory.mktemp("node")
-    command(
-        "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "openai@latest", cwd=folder
-    )
-    client = shutil.copy(CLIENT, folder)
-
-    def run(server: Server, case: str) -> Any:
-        return json.loads(
-            command("node", client, server.url, case, str(AUDIO), cwd=folder, bound_s=2 * BOUND_S)
-        )
-
-    return run
+@pytest.fixture
+def node(run_node: Callable[[Path, Server, str], Any]) -> Run:
+    return functools.partial(run_node, CLIENT)
 
 
 def test_every_format_the_stream_and_the_translation(real: Server, node: Run) -> None:

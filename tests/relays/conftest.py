@@ -36,7 +36,14 @@ except ImportError:  # not on Windows and PyPy
     uvloop = None  # type: ignore[assignment]
 
 BOUND_S = 30.0
-BOTH = ("test_chat", "test_faults", "test_websocket")
+BOTH = (
+    "test_chat",
+    "test_chat_end",
+    "test_keep_alive",
+    "test_hand_over",
+    "test_faults",
+    "test_websocket",
+)
 """Connections behave differently on different loops, so what is about connections runs on both."""
 MODEL = "qwen3:4b"
 TTS_ID = "qwen3-tts-12hz-0.6b-customvoice"

@@ -124,3 +124,13 @@ def test_the_unit_is_one_and_is_hardened() -> None:
 @pytest.mark.parametrize("name", ["docker/tts_qwen3", "docker/gateway", "systemd"])
 def test_each_says_what_was_not_run(name: str) -> None:
     assert "## What was not run" in (CONTRIB / name / "README.md").read_text()
+
+
+def test_the_extras_that_are_installed_exist() -> None:
+    config = configparser.ConfigParser()
+    config.read(CONTRIB.parent / "setup.cfg", encoding="utf-8")
+    known = set(config["options.extras_require"])
+    files = ("docker/gateway/Dockerfile", "systemd/aistack.service")
+    for name in files:
+        (named,) = re.findall(r"(?:aistack|/src)\[([\w,]+)\]", (CONTRIB / name).read_text())
+        assert set(named.split(",")) <= known, name
