@@ -12,8 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from aistack.backends.causes import HUB_NAMES
-from aistack.backends.causes import chain, tells_of_memory
+from aistack.backends.causes import HUB_NAMES, chain, tells_of_memory
 from aistack.backends.causes import load_fault as _load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 
