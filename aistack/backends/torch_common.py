@@ -178,6 +178,27 @@ def hook(modules: Iterable[Any], check: Callable[[], None]) -> None:
         module.register_forward_pre_hook(before)
 
 
+def watched(module: Any, check: Callable[[], None]) -> None:
+    """Have `check` called before every operation inside a module that has no parts to hook.
+
+    For stretches of few, long operations outside of any CUDA graph, such as features of long audio.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class Watching(TorchFunctionMode):  # type: ignore[misc]  # PyTorch is not read by mypy
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            check()
+            return func(*args, **(kwargs or {}))
+
+    forward = module.forward
+
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        with Watching():
+            return forward(*args, **kwargs)
+
+    module.forward = watching
+
+
 # --- surroundings ------------------------------------------------------------------------------------
 
 

@@ -101,7 +101,7 @@ class Service:
     ) -> None:
         self.bound_s = bound_s
         self.transitions: list[Transition] = []
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self._loop = asyncio.new_event_loop()
@@ -140,9 +140,9 @@ class Service:
             await runner.cleanup()
 
     def _note(self, transition: Transition) -> None:
-        with self._changed:
+        with self.changed:
             self.transitions.append(transition)
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     # --- looking and waiting --------------------------------------------------------------------------
 
@@ -160,8 +160,8 @@ class Service:
         def found() -> Transition | None:
             return next((t for t in self.transitions[since:] if t.target.value == state), None)
 
-        with self._changed:
-            assert self._changed.wait_for(lambda: found() is not None, self.bound_s)
+        with self.changed:
+            assert self.changed.wait_for(lambda: found() is not None, self.bound_s)
             transition = found()
         assert transition is not None
         return transition
