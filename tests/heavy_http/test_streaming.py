@@ -118,8 +118,9 @@ def midway(service: Service, since: int) -> None:
     until(at_work, "progress", BOUND_S)
 
 
-def left(service: Service, call: Call, since: int, before: int, name: str) -> None:
+def left(service: Service, call: Call, before: int, name: str) -> None:
     """The call is given up: the slot is free, the engine still there, and as good as before."""
+    since = service.mark
     call.reset()
     assert service.ended(since) == "cancelled"
     service.quiet()
@@ -131,10 +132,10 @@ def left(service: Service, call: Call, since: int, before: int, name: str) -> No
 
 def test_a135_who_leaves_a_stream_frees_the_slot(sensevoice: Service, long: Path) -> None:
     assert sensevoice.client.transcribe(EN, model="sensevoice").status == 200
-    before, since = child(sensevoice), sensevoice.mark
+    before = child(sensevoice)
     call = sensevoice.client.send(long, model="sensevoice", stream="true")
     next(call.events())
-    left(sensevoice, call, since, before, "sensevoice")
+    left(sensevoice, call, before, "sensevoice")
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
@@ -143,7 +144,7 @@ def test_a135_a136_who_leaves_a_job_midway(stream: str, engine: tuple[str, Servi
     before, since = child(service), service.mark
     call = service.client.send(long, model=name, stream=stream)
     midway(service, since)
-    left(service, call, since, before, name)
+    left(service, call, before, name)
 
 
 def test_a136_who_leaves_at_the_very_beginning(parakeet: Service, long: Path) -> None:
@@ -151,4 +152,4 @@ def test_a136_who_leaves_at_the_very_beginning(parakeet: Service, long: Path) ->
     before, since = child(parakeet), parakeet.mark
     call = parakeet.client.send(long, model="parakeet")
     parakeet.reached("running", since)
-    left(parakeet, call, since, before, "parakeet")
+    left(parakeet, call, before, "parakeet")
