@@ -19,7 +19,11 @@ MEMORY_WORDS = (
     "failed to allocate",
     "cannot allocate memory",
     "memory allocation",
+    "failed to map segment from shared object",  # the loader, for a library imported late
 )
+
+THREAD_WORDS = ("resource temporarily unavailable", "can't start new thread")
+"""A thread could not be started: there was no room for its stack."""
 
 CUDA_WORDS = ("cuda", "cublas", "cudnn", "libcu", "no kernel image", "nvrtc")
 
@@ -56,7 +60,7 @@ def _names(exc: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(exc).__mro__}
 
 
-def _chain(exc: BaseException | None) -> list[BaseException]:
+def chain(exc: BaseException | None) -> list[BaseException]:
     """An exception and what caused it, nearest first."""
     found: list[BaseException] = []
     while exc is not None and exc not in found:
@@ -71,10 +75,21 @@ def _says(exc: BaseException, words: tuple[str, ...]) -> bool:
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether memory ran out, on the card or in the machine."""
+    """Whether memory ran out, on the card or in the machine, here or in what led to this exception.
+
+    What led to it counts because libraries try something else then, and fail at that.
+    """
+    return any(map(tells_of_memory, chain(exc)))
+
+
+def tells_of_memory(exc: BaseException) -> bool:
+    """The same for one exception, whatever led to it."""
     if isinstance(exc, MemoryError):
         return True
-    return isinstance(exc, RuntimeError | OSError) and _says(exc, MEMORY_WORDS)
+    if isinstance(exc, RuntimeError) and _says(exc, THREAD_WORDS):
+        return True
+    told = isinstance(exc, RuntimeError | OSError | ImportError) or "RuntimeException" in _names(exc)
+    return told and _says(exc, MEMORY_WORDS)  # ONNX Runtime's RuntimeException is no RuntimeError
 
 
 def kind_of_library(exc: BaseException) -> ErrorKind | None:
@@ -99,13 +114,13 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
 
 
 def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
-    chain = _chain(exc)
-    numbers = {cause.errno for cause in chain if isinstance(cause, OSError)}
+    causes = chain(exc)
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.ENOSPC in numbers:
         return "The model could not be downloaded: there is no space left on the server's disk."
     if numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "The model could not be read or stored: a folder on the server is not accessible."
-    names = set().union(*(_names(cause) for cause in chain))
+    names = set().union(*(_names(cause) for cause in causes))
     if "GatedRepoError" in names:
         return "The model could not be downloaded: its owner asks for a licence to be accepted first."
     if "RepositoryNotFoundError" in names:

@@ -40,6 +40,7 @@ from aistack.backends.torch_common import (
     senseless,
     set_threads,
     unloadable,
+    watched,
 )
 from aistack.backends.windows import RATE, Cut, Window, windows
 from aistack.chunks import Listen, ModelSpec, Progress, Transcript, Word
@@ -188,6 +189,7 @@ class Parakeet:
             self._check,
         )
         hook((model.preprocessor, model.decoder.prediction["dec_rnn"]), self._check)
+        watched(model.preprocessor.featurizer, self._check)
         for index, layer in enumerate(layers):
             hook((layer,), partial(self._reached, index))
         self._layers = len(layers) + 1

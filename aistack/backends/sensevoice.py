@@ -26,6 +26,7 @@ from aistack.backends.audio import RATE, Audio, Piece, pieces
 from aistack.backends.base import CancelToken, ModelCard, Report, Yielded, missing
 from aistack.backends.rich_text import LANGUAGES, Placed, parsed, placed
 from aistack.backends.sensevoice_files import (
+    FURTHER,
     MODEL,
     VAD,
     directory_of,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MODEL", "VAD", "SenseVoice", "weights_on_disk"]
+__all__ = ["FURTHER", "MODEL", "VAD", "SenseVoice", "weights_on_disk"]
 
 SHORTEST = RATE // 10
 """Samples below which FunASR divides by zero, or worse."""

@@ -86,6 +86,10 @@ def on_disk(source: str, environ: Mapping[str, str]) -> Path | None:
     return hub.in_modelscope(source, NEEDED, environ) or hub.in_huggingface(other, NEEDED, environ)
 
 
-def weights_on_disk(source: str, environ: Mapping[str, str]) -> bool:
+FURTHER = ("vad",)
+"""Settings that name weights besides the model's own."""
+
+
+def weights_on_disk(source: str, environ: Mapping[str, str], vad: str = VAD) -> bool:
     """Whether the model and its VAD could be loaded without any network. Imports nothing."""
-    return all(os.path.isdir(name) or on_disk(name, environ) is not None for name in (source, VAD))
+    return all(os.path.isdir(name) or on_disk(name, environ) is not None for name in (source, vad))

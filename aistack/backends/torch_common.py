@@ -12,8 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from aistack.backends.causes import HUB_NAMES
-from aistack.backends.causes import is_out_of_memory as _is_out_of_memory
+from aistack.backends.causes import HUB_NAMES, chain, tells_of_memory
 from aistack.backends.causes import load_fault as _load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 
@@ -81,8 +80,16 @@ DAMAGED = (
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether memory ran out, on the card or in the machine: by type, else by the words."""
-    if _is_out_of_memory(exc):
+    """Whether memory ran out, on the card or in the machine: by type, else by the words.
+
+    What led to the exception counts too: NeMo, for one, tries another class of model then, and raises
+    a TypeError.
+    """
+    return any(map(_tells_of_memory, chain(exc)))
+
+
+def _tells_of_memory(exc: BaseException) -> bool:
+    if tells_of_memory(exc):
         return True
     names = {kind.__name__ for kind in type(exc).__mro__}
     text = str(exc).lower()
@@ -90,7 +97,11 @@ def is_out_of_memory(exc: BaseException) -> bool:
         return "out_of_memory" in text
     if names & MEMORY_TYPES:
         return True
-    return isinstance(exc, RuntimeError | OSError) and any(word in text for word in MEMORY_WORDS)
+    if not isinstance(exc, RuntimeError | OSError):
+        return False
+    # oneDNN says no more than this; a primitive's descriptor fails for other reasons
+    primitive = "could not create a primitive" in text and "primitive descriptor" not in text
+    return primitive or any(word in text for word in MEMORY_WORDS)
 
 
 def kind_of_torch(exc: BaseException) -> ErrorKind | None:
@@ -165,6 +176,27 @@ def hook(modules: Iterable[Any], check: Callable[[], None]) -> None:
 
     for module in modules:
         module.register_forward_pre_hook(before)
+
+
+def watched(module: Any, check: Callable[[], None]) -> None:
+    """Have `check` called before every operation inside a module that has no parts to hook.
+
+    For stretches of few, long operations outside of any CUDA graph, such as features of long audio.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class Watching(TorchFunctionMode):  # type: ignore[misc]  # PyTorch is not read by mypy
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            check()
+            return func(*args, **(kwargs or {}))
+
+    forward = module.forward
+
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        with Watching():
+            return forward(*args, **kwargs)
+
+    module.forward = watching
 
 
 # --- surroundings ------------------------------------------------------------------------------------

@@ -172,10 +172,13 @@ class Inventory:
         sizes = getattr(module, "SIZES", None)
         if sizes is not None:
             return {WHISPER_PREFIX + size for size in sizes if on_disk(size, self._environ)}
+        section = getattr(self._config, name, None)
+        settings = getattr(module, "FURTHER", ())  # that name weights too
+        further = {key: value for key in settings if (value := getattr(section, key, ""))}
         return {
             card.id
             for card in cards
-            if on_disk(source_of(self._config, Resident(name, card.id)), self._environ)
+            if on_disk(source_of(self._config, Resident(name, card.id)), self._environ, **further)
         }
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from aistack.backends.base import Relay
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
-from aistack.errors import Code, ErrorKind, Fault, fault_from, internal
+from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Load, Run
 from aistack.run.frames import fault_from_frame
@@ -96,7 +96,11 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
                         fault = load_failed(provider, model, "the engine failed; see the log")
                     break
     except EngineDied:
-        fault = load_failed(provider, model, "the engine process ended while loading")
+        await process.bury(load.device)
+        if process.starved:
+            fault = out_of_memory(provider, "load the model")
+        else:
+            fault = load_failed(provider, model, "the engine process ended while loading")
     except TimeoutError:
         fault = load_failed(provider, model, "the engine process showed no sign of life")
     await process.bury(load.device)
@@ -136,7 +140,10 @@ async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio
         await process.bury(run.device)
         if obeys.is_set():
             return ev.Stopped(job, lost=True)
-        fault = crashed(provider) if began else found_dead(provider)
+        if process.starved:
+            fault = out_of_memory(provider, "finish this request")
+        else:
+            fault = crashed(provider) if began else found_dead(provider)
         return ev.Failed(job, fault, lost=True)
     except TimeoutError:
         await process.bury(run.device)

@@ -7,9 +7,11 @@ exit is seen at once even while a grandchild holds the pipes open.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+from collections import deque
 from typing import Any, cast
 
 import structlog
@@ -24,6 +26,12 @@ log = structlog.get_logger("aistack.engine")
 LINE_MAX = 8 * 1024
 EXIT_S = 5.0
 """How long a killed process group may take to be gone."""
+LAST_WORDS_S = 0.5
+"""How long a dead process's stderr may take to end: a grandchild may hold it open."""
+WORDS = 30
+"""Lines of stderr since the last order that are remembered: backtraces follow the cause."""
+STARVED = ("bad_alloc", "memory allocation of", "out of memory", "cannot allocate memory")
+"""What C++, Rust and others write before they abort because memory ran out."""
 _BREAKS = re.compile(rb"[\r\n]+")
 
 
@@ -52,12 +60,14 @@ class EngineProcess(asyncio.SubprocessProtocol):
         self.settings = settings
         self.backend = settings.name
         self.died = asyncio.Event()
+        self._words: deque[str] = deque(maxlen=WORDS)
         self.busy = False
         self.on_idle_death: Any = None
         self._frames: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._unpacker = Unpacker()
         self._transport: asyncio.SubprocessTransport | None = None
         self._exited = asyncio.Event()
+        self._silent = asyncio.Event()
         self._line = b""
         self._hello: dict[str, Any] | None = None
         self._buried: asyncio.Task[None] | None = None
@@ -85,6 +95,11 @@ class EngineProcess(asyncio.SubprocessProtocol):
     def returncode(self) -> int | None:
         return self._transport.get_returncode() if self._transport is not None else None
 
+    @property
+    def starved(self) -> bool:
+        """After `bury`: whether its last words were that memory ran out."""
+        return any(word in line for line in self._words for word in STARVED)
+
     # --- talking --------------------------------------------------------------------------------------
 
     def send(self, do: str, **fields: Any) -> None:
@@ -93,6 +108,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
             return
         pipe = self._transport.get_pipe_transport(0)
         if pipe is not None:
+            self._words.clear()
             cast(asyncio.WriteTransport, pipe).write(pack({"do": do, **fields}))
 
     async def frame(self, timeout_s: float) -> dict[str, Any]:
@@ -143,6 +159,8 @@ class EngineProcess(asyncio.SubprocessProtocol):
             await asyncio.wait_for(self._exited.wait(), EXIT_S)
         except TimeoutError:
             log.error("engine process did not exit after a kill", engine=self.backend, pid=self.pid)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._silent.wait(), LAST_WORDS_S)
         if self._transport is not None:
             self._transport.close()
         self._end()
@@ -168,6 +186,9 @@ class EngineProcess(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
             self._end()
+        elif fd == 2:
+            self._flush_line()
+            self._silent.set()
 
     def process_exited(self) -> None:
         self._exited.set()
@@ -198,4 +219,5 @@ class EngineProcess(asyncio.SubprocessProtocol):
     def _tell(self, line: bytes) -> None:
         text = line[:LINE_MAX].decode("utf-8", "replace").strip()
         if text:
+            self._words.append(text.lower())
             log.info("engine output", engine=self.backend, pid=self.pid, line=text)

@@ -179,15 +179,20 @@ format = "json"
 
 
 @contextlib.contextmanager
-def serving(*arguments: str, spare: str = "off", **environ: str) -> Iterator[Server]:
-    """A server with the tiny Whisper as `tiny-digits`; stopped by SIGTERM at the end."""
+def serving(
+    *arguments: str, spare: str = "off", config: str = CONFIG, **environ: str
+) -> Iterator[Server]:
+    """A server with the tiny Whisper as `tiny-digits`; stopped by SIGTERM at the end.
+
+    `config` is another configuration, with the placeholders of CONFIG.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "aistack.toml"
-        config.write_text(CONFIG.format(tiny=TINY, spare=spare))
+        file = Path(folder) / "aistack.toml"
+        file.write_text(config.format(tiny=TINY, spare=spare))
         port = free_port()
         log = Path(folder) / "log"
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environ}
-        command = [sys.executable, "-m", "aistack", "serve", "--config", str(config)]
+        command = [sys.executable, "-m", "aistack", "serve", "--config", str(file)]
         with log.open("wb") as sink:
             begin = time.perf_counter()
             process = subprocess.Popen(

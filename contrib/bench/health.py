@@ -1,24 +1,32 @@
 """(e) `/health` while an engine imports, loads and decodes, against a bare server in the same run;
-(h) start to the first 200, and the gateway's size with no engine running."""
+(h) start to the first 200, and the gateway's size with no engine running.
+
+`python -m contrib.bench.health --heavy` is (e) for NeMo and FunASR, whose imports take 7 to 20 seconds.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from contrib.bench.harness import (
     AUDIO,
     ROOT,
     Row,
+    Server,
     free_port,
     median,
     percentile,
     repeated,
     serving,
+    table,
     wait_healthy,
 )
 
@@ -47,7 +55,15 @@ class Prober(threading.Thread):
                 self.took.append((time.perf_counter() - begin) * 1000)
 
 
-def responsive(quick: bool) -> Row:
+LIGHT = ("tiny-digits", "pocketsphinx-en-us")
+HEAVY = ("parakeet", "sensevoice")
+
+
+def responsive(
+    quick: bool,
+    serve: Callable[[], AbstractContextManager[Server]] = serving,
+    models: Sequence[str] = LIGHT,
+) -> Row:
     """(e): the same probing of both servers at once, while the gateway's engine does everything."""
     port = free_port()
     bare = subprocess.Popen([sys.executable, "-m", "contrib.bench.bare", str(port)], cwd=ROOT)
@@ -57,13 +73,13 @@ def responsive(quick: bool) -> Row:
         theirs: list[float] = []
         audio = repeated(AUDIO / "digits-en-long.wav", 60 if quick else 300)
         for _ in range(1 if quick else 3):
-            with serving() as server:
+            with serve() as server:
                 probers = [Prober(server.port), Prober(port)]
                 for prober in probers:
                     prober.start()
-                for model in ("tiny-digits", "pocketsphinx-en-us"):
+                for model in models:
                     status, body, _ = server.transcribe(
-                        audio if model == "tiny-digits" else audio[: 30 * 32000], model=model
+                        audio[: 30 * 32000] if model == "pocketsphinx-en-us" else audio, model=model
                     )
                     assert status == 200, body
                 for prober in probers:
@@ -77,7 +93,7 @@ def responsive(quick: bool) -> Row:
     p99, most = percentile(ours, 0.99), max(ours)
     bare99, bare_most = percentile(theirs, 0.99), max(theirs)
     return Row(
-        f"(e) /health while an engine imports, loads, decodes; {len(ours)} probes",
+        f"(e) /health while {', '.join(models)} import, load, decode; {len(ours)} probes",
         f"p50 {median(ours):.2f}, p99 {p99:.2f}, max {most:.1f} ms",
         f"p50 {median(theirs):.2f}, p99 {bare99:.2f}, max {bare_most:.1f} ms bare",
         p99 / bare99,
@@ -116,3 +132,20 @@ def start(count: int) -> list[Row]:
 def run(quick: bool) -> list[Row]:
     """Both."""
     return [responsive(quick), *start(3 if quick else 7)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m contrib.bench.health")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--heavy", action="store_true", help="NeMo and FunASR (they must be installed)")
+    options = parser.parse_args()
+    if options.heavy:
+        from contrib.bench.ears import listening
+
+        print(table([responsive(options.quick, listening, HEAVY)]))
+    else:
+        print(table(run(options.quick)))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,10 +10,50 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, O
 
 from aistack.backends.causes import is_out_of_memory, load_fault, offline
 from aistack.backends.sphinx import Sphinx
+from aistack.backends.torch_common import kind_of_torch
+from aistack.backends.torch_common import load_fault as torch_load_fault
 from aistack.backends.whisper import Whisper
 from aistack.errors import Code, ErrorKind
 
+
+class RuntimeException(Exception):
+    """ONNX Runtime's class of this name derives from Exception too."""
+
+
+def led_to(exc: Exception, cause: Exception) -> Exception:
+    """`exc` as it is raised while `cause` is being handled."""
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise exc  # noqa: B904 - libraries do it so
+    except type(exc) as raised:
+        return raised
+
+
+# Seen under a limit on the address space of the real libraries, at every margin where they failed.
+UNDER_A_LIMIT = [
+    RuntimeException("Non-zero status code returned while running Pad node. Status: std::bad_alloc"),
+    ImportError("av/subtitles/stream.abi3.so: failed to map segment from shared object"),
+    led_to(
+        RuntimeError("Applying the VAD filter requires the onnxruntime package"),
+        ImportError("onnxruntime.so: failed to map segment from shared object"),
+    ),
+    RuntimeError("Resource temporarily unavailable"),
+    RuntimeError("can't start new thread"),
+]
+UNDER_A_LIMIT_TORCH = [
+    RuntimeError("could not create a primitive"),
+    led_to(
+        TypeError("Can't instantiate abstract class ASRModel with abstract methods setup_training_data"),
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 19199996 bytes."
+        ),
+    ),
+]
+
 MEMORY = [
+    *UNDER_A_LIMIT,
     MemoryError(),
     RuntimeError("CUDA failed with error out of memory"),
     RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
@@ -63,6 +103,17 @@ def test_a114_memory_at_load_is_413(exc: Exception) -> None:
     assert is_out_of_memory(exc)
     fault = load_fault(exc, "Faster-Whisper", {})
     assert (fault.status, fault.code, fault.provider) == (413, Code.OUT_OF_MEMORY, "Faster-Whisper")
+
+
+@pytest.mark.parametrize("exc", [*MEMORY, *UNDER_A_LIMIT_TORCH], ids=repr)
+def test_a114_memory_as_pytorch_and_its_like_tell_it(exc: Exception) -> None:
+    assert kind_of_torch(exc) is ErrorKind.OVERFLOW
+    assert torch_load_fault(exc, "Parakeet", {}).code is Code.OUT_OF_MEMORY
+
+
+def test_an_operation_that_there_is_not_is_no_lack_of_memory() -> None:
+    exc = RuntimeError("could not create a primitive descriptor for a convolution primitive")
+    assert kind_of_torch(exc) is None
 
 
 def chained(cause: Exception) -> Exception:

@@ -116,12 +116,13 @@ class Call:
 class Client:
     """Speaks to one server, a connection per call."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", bound_s: float = BOUND_S) -> None:
         self.host = host
         self.port = port
+        self.bound_s = bound_s
 
     def begin(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Call:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=BOUND_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.bound_s)
         try:
             connection.request(method, path, body, dict(headers or {}))
         except BaseException:

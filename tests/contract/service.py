@@ -25,7 +25,9 @@ from aistack.config import (
     InferenceSection,
     Models,
     OllamaSection,
+    ParakeetSection,
     QwenTtsSection,
+    SensevoiceSection,
     Server,
     Slots,
 )
@@ -90,9 +92,16 @@ class Gates:
 class Service:
     """A running service as its operator sees it; `client` is a consumer's view of it."""
 
-    def __init__(self, config: Config, engines: Mapping[str, str] | None, relays: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engines: Mapping[str, str] | None,
+        relays: bool = False,
+        bound_s: float = BOUND_S,
+    ) -> None:
+        self.bound_s = bound_s
         self.transitions: list[Transition] = []
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self._loop = asyncio.new_event_loop()
@@ -103,10 +112,10 @@ class Service:
         self.spool = Path(config.server.spool_dir)
         self.port = 0
         self._thread.start()
-        assert self._ready.wait(BOUND_S)
+        assert self._ready.wait(self.bound_s)
         if self._failed is not None:
             raise self._failed
-        self.client = Client(self.port)
+        self.client = Client(self.port, bound_s=self.bound_s)
 
     def _main(self, config: Config, engines: Mapping[str, str] | None, relays: bool) -> None:
         asyncio.set_event_loop(self._loop)
@@ -131,9 +140,9 @@ class Service:
             await runner.cleanup()
 
     def _note(self, transition: Transition) -> None:
-        with self._changed:
+        with self.changed:
             self.transitions.append(transition)
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     # --- looking and waiting --------------------------------------------------------------------------
 
@@ -151,8 +160,8 @@ class Service:
         def found() -> Transition | None:
             return next((t for t in self.transitions[since:] if t.target.value == state), None)
 
-        with self._changed:
-            assert self._changed.wait_for(lambda: found() is not None, BOUND_S)
+        with self.changed:
+            assert self.changed.wait_for(lambda: found() is not None, self.bound_s)
             transition = found()
         assert transition is not None
         return transition
@@ -173,7 +182,7 @@ class Service:
         return len(self.transitions)
 
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(BOUND_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self.bound_s)
 
     def quiet(self) -> None:
         """Wait until no job is in the book."""
@@ -204,7 +213,7 @@ class Service:
     def close(self) -> None:
         with suppress(RuntimeError):  # its loop is closed: a drain has ended it already
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(BOUND_S)
+        self._thread.join(self.bound_s)
         assert not self._thread.is_alive()
         assert self.spooled == []
 
@@ -227,6 +236,8 @@ def config(folder: Path, /, **sections: Any) -> Config:
         ollama=OllamaSection(**sections.get("ollama", {})),
         qwen_tts=QwenTtsSection(**sections.get("qwen_tts", {})),
         inference=InferenceSection(**sections.get("inference", {})),
+        parakeet=ParakeetSection(**sections.get("parakeet", {})),
+        sensevoice=SensevoiceSection(**sections.get("sensevoice", {})),
     )
 
 
@@ -237,10 +248,11 @@ def running(
     /,
     *,
     relays: bool = False,
+    bound_s: float = BOUND_S,
     **sections: Any,
 ) -> Iterator[Service]:
     """A service for one test; `targets` are its engines by name, all real ones if not given."""
-    service = Service(config(folder, **sections), targets, relays)
+    service = Service(config(folder, **sections), targets, relays, bound_s)
     try:
         yield service
     finally:

@@ -59,6 +59,38 @@ async def test_crash_mid_stream_is_told_in_band(rig: Rig, how: str) -> None:
     assert await rig.ask(HELLO) == "200 hello world"
 
 
+ABORTED = [
+    ("terminate called after throwing an instance of 'std::bad_alloc'", "413 out_of_memory"),
+    (
+        "memory allocation of 2097152 bytes failed\nstack backtrace:\n" + "  frame\n" * 9,
+        "413 out_of_memory",
+    ),
+    ("Segmentation fault", "500 engine_crashed"),
+]
+"""Last words of libraries that end the process themselves when memory runs out (C++, Rust)."""
+
+
+@pytest.mark.parametrize(("words", "answer"), ABORTED)
+async def test_a114_an_abort_for_want_of_memory_in_a_run(rig: Rig, words: str, answer: str) -> None:
+    assert await rig.ask({"print": words}, {"crash": "kill"}) == answer
+    assert await rig.ask({"crash": "kill"}) == "500 engine_crashed", "the words were another process's"
+    assert await rig.ask(HELLO) == "200 hello world"
+
+
+async def test_words_of_an_earlier_run_are_not_the_last(rig: Rig) -> None:
+    assert await rig.ask({"print": ABORTED[0][0]}, HELLO) == "200 hello world"
+    assert await rig.ask({"crash": "kill"}) == "500 engine_crashed"
+
+
+@pytest.mark.parametrize(("words", "answer"), ABORTED)
+async def test_a114_an_abort_for_want_of_memory_in_a_load(rig: Rig, words: str, answer: str) -> None:
+    loads = rig.tmp / "loads.json"
+    loads.write_text(json.dumps({"fake-small": [{"print": words}, {"crash": "kill"}]}))
+    assert await rig.ask(HELLO) == answer.replace("500 engine_crashed", "503 model_load_failed")
+    loads.unlink()
+    assert await rig.ask(HELLO) == "200 hello world"
+
+
 async def test_out_of_memory_in_a_run_ends_the_process(rig: Rig) -> None:
     await rig.ask(HELLO)
     first = rig.runner._processes["cpu"].pid
