@@ -3,8 +3,9 @@
     python -m contrib.bench.relay_upstream PORT
 
 `model` is "fake-N": N milliseconds between two of the 200 tokens of a stream, 0: as fast as the socket
-takes them; the first comes at once. Each token says when it was written, in nanoseconds of the clock that all processes of a
-machine share. Speech answers with `?bytes=N` zeros, with `&chunked=1` without their length.
+takes them; the first comes at once. Each token says when it was written, in nanoseconds of the clock
+that all processes of a machine share. Speech answers with `?bytes=N` zeros, with `&chunked=1` without
+their length.
 """
 
 from __future__ import annotations
