@@ -37,6 +37,11 @@ class Outlet:
                 self._room.clear()
         self._some.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the next part is there already."""
+        return bool(self._said)
+
     async def get(self) -> Said:
         """The next part of the answer."""
         while not self._said:
