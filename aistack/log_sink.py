@@ -53,11 +53,18 @@ class Sink(logging.Handler):
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
         except Exception:  # noqa: BLE001 - any argument of any library's line may fail to format
-            line = _own_line("a log line could not be formatted", logger=record.name)
+            line = unformatted(record.name) + b"\n"
+        self._offer(line, record.levelno >= logging.WARNING)
+
+    def say(self, line: str, hurry: bool = False) -> None:
+        """The same for a line that is formatted already; `hurry` writes it at once."""
+        self._offer(line.encode("utf-8", "backslashreplace") + b"\n", hurry)
+
+    def _offer(self, line: bytes, hurry: bool) -> None:
         if len(self._lines) + self._writing >= self._room:
             self._lost += 1
-            return
-        self._put(line, record.levelno >= logging.WARNING)
+        else:
+            self._put(line, hurry)
 
     def _put(self, line: bytes | Callable[[], None] | None, hurry: bool) -> None:
         # The thread clears the event before it looks, so a line put before that is seen.
@@ -111,7 +118,7 @@ class Sink(logging.Handler):
             return
         lost, data = self._lost, b"".join(lines)
         if lost:
-            data = _own_line("log lines were lost", lost=lost) + data
+            data = _own_line("log lines were lost", lost=lost) + b"\n" + data
         if self._torn:
             data = b"\n" + data
         rest = memoryview(data)
@@ -146,4 +153,9 @@ class Sink(logging.Handler):
 def _own_line(message: str, **fields: object) -> bytes:
     """A line that does not go through the formatter."""
     line = {"level": "warning", "service": "aistack", "message": message, **fields}
-    return json.dumps(line).encode() + b"\n"
+    return json.dumps(line).encode()
+
+
+def unformatted(logger: str) -> bytes:
+    """What stands in for a line that cannot be formatted: without its values."""
+    return _own_line("a log line could not be formatted", logger=logger)

@@ -35,7 +35,7 @@ from aistack.jobs.effects import (
 )
 from aistack.jobs.machine import handle, recovery
 from aistack.jobs.model import Job, Reaction, Snapshot, Transition, evolve
-from aistack.run.outlet import Outlet, Said
+from aistack.run.outlet import SLOW_S, Outlet, Said
 from aistack.wire.base import refusal
 
 log = structlog.get_logger("aistack.scheduler")
@@ -60,8 +60,12 @@ def nothing() -> None:
 class Scheduler:
     """Owns the snapshot, the inbox, the outlets and the timers."""
 
-    def __init__(self, snapshot: Snapshot, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self, snapshot: Snapshot, observers: Iterable[Observer] = (), slow_s: float = SLOW_S
+    ) -> None:
+        """`slow_s`: so long may a relay wait for its client, in all."""
         self.snapshot = snapshot
+        self._slow_s = slow_s
         self.observers = list(observers)
         self.steps: Steps | None = None
         self._inbox: deque[ev.Event] = deque()
@@ -84,7 +88,7 @@ class Scheduler:
 
     def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Outlet:
         """Ask for a job to be done; `discard` is called exactly once when it is over."""
-        outlet = Outlet()
+        outlet = Outlet(slow_s=self._slow_s)
         if self._closed:
             outlet.put(Respond(job.id, refusal(errors.shutting_down())))
             discard()
@@ -109,7 +113,8 @@ class Scheduler:
     async def ready(self, job_id: str) -> None:
         """Wait until all that was posted is handled and the job's client has caught up.
 
-        Both are needed: pieces still in the inbox are in no outlet's window yet.
+        Both are needed: pieces still in the inbox are in no outlet's window yet. Raises TimeoutError
+        once the client has kept its relay waiting too long in all.
         """
         await self._handled.wait()
         outlet = self._outlets.get(job_id)

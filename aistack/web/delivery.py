@@ -139,7 +139,8 @@ class _Writing:
     async def _write_stream(
         self, response: web.StreamResponse, head: StreamHead, outlet: Outlet
     ) -> None:
-        self._limit_send_buffer()
+        if not isinstance(response, web.Response):  # that one is all here already
+            self._limit_send_buffer()
         await self.watch.write(response.prepare(self.request))
         if isinstance(response, EventSourceResponse):
             async with response:
