@@ -52,7 +52,7 @@ def assemble(
         swap_drain=config.inference.swap_drain_s,
     )
     slots = tuple(Slot(device_of(name)) for name in config.slots.devices)
-    scheduler = Scheduler(Snapshot(slots, limits=limits), observers)
+    scheduler = Scheduler(Snapshot(slots, limits=limits), observers, config.slots.slow_client_s)
     settings = {}
     for name, target in targets.items():
         # An engine that is switched off, or whose module cannot be imported, is not offered.

@@ -107,6 +107,11 @@ class Slots:
         metadata={"says": "An idle model is unloaded after so long; 0 keeps it for ever."},
     )
     preload: str = field(default="", metadata={"says": "A model to load at start."})
+    slow_client_s: float = field(
+        validator=between(0.001, MONTH_S),
+        default=300.0,
+        metadata={"says": "A client that holds a relayed answer up for so long, in all, is cut off."},
+    )
     open_after_s: float = field(
         validator=between(0.001, MONTH_S),
         default=15.0,

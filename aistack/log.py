@@ -21,7 +21,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from aistack.config import Log
 from aistack.jobs.model import Transition
 from aistack.jobs.states import Column
-from aistack.log_sink import Sink
+from aistack.log_sink import Sink, unformatted
 from aistack.stats import done_fields, transition_fields
 
 SERVICE = "aistack"
@@ -34,6 +34,7 @@ LEVELS = {
 }
 FIRST = ("timestamp", "level", "service", "message")
 
+_service_logger = logging.getLogger(SERVICE)
 _jobs = structlog.get_logger("aistack.job")
 
 
@@ -42,21 +43,20 @@ def configure(settings: Log, fd: int = STDOUT) -> Sink:
     level = LEVELS[settings.level]
     pretty = settings.format == "pretty" or (settings.format == "auto" and os.isatty(fd))
     before = _before_rendering()
-    structlog.configure(
-        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
+    rendering = _pretty(fd) if pretty else _json()
     close()
     sink = Sink(fd)
+    # Our own lines go straight to the sink: a record of the standard library costs more than the line.
+    structlog.configure(
+        processors=[*before, _Rendered(rendering)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda name="": _Line(sink, name),
+        cache_logger_on_first_use=False,
+    )
     sink.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(_pretty(fd) if pretty else _json()),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     root = logging.getLogger()
@@ -74,6 +74,39 @@ def close() -> None:
         root.removeHandler(handler)
         handler.close()
         logging.captureWarnings(False)
+
+
+class _Line:
+    """What structlog calls with a rendered line of ours; `name` is the logger's."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self.name = name
+
+    def info(self, line: str) -> None:
+        self._sink.say(line)
+
+    def error(self, line: str) -> None:
+        self._sink.say(line, hurry=True)
+
+    debug = msg = info
+    warn = warning = exception = fatal = critical = error
+
+
+class _Rendered:
+    """The last processor. A line that cannot be rendered is told without its values; nothing raises."""
+
+    def __init__(self, rendering: Sequence[Processor]) -> None:
+        self._rendering = rendering
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        try:
+            line: Any = event
+            for processor in self._rendering:
+                line = processor(logger, method, line)
+            return str(line)
+        except Exception:  # noqa: BLE001 - any value of any line may fail to be shown
+            return unformatted(logger.name).decode()
 
 
 def _before_rendering() -> list[Processor]:
@@ -97,7 +130,7 @@ def _json() -> Sequence[Processor]:
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message", "_event"),
         _in_order,
-        structlog.processors.JSONRenderer(_dumps),
+        _dumps,
     )
 
 
@@ -118,12 +151,15 @@ def _in_order(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
     return {key: event.pop(key) for key in FIRST if key in event} | dict(event)
 
 
-def _dumps(value: Any, **options: Any) -> str:
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=repr).encode
+
+
+def _dumps(logger: WrappedLogger, method: str, event: EventDict) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+        return _encode(event)
     except ValueError:
         # NaN and infinities are not JSON; a reader would refuse the whole line.
-        return json.dumps(_finite(value), ensure_ascii=False, **options)
+        return _encode(_finite(event))
 
 
 def _finite(value: Any) -> Any:
@@ -150,7 +186,7 @@ def story(transition: Transition) -> None:
 
 def job_transition(transition: Transition) -> None:
     """One `job.transition` line, at debug."""
-    if logging.getLogger(SERVICE).isEnabledFor(logging.DEBUG):
+    if _service_logger.isEnabledFor(logging.DEBUG):
         _jobs.debug("job.transition", **transition_fields(transition))
 
 

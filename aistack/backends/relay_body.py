@@ -38,8 +38,11 @@ async def events(
     until: float | None = None
     while True:
         try:
-            async with asyncio.timeout_at(until):
+            if until is None:
                 data = await upstream.read(response)
+            else:
+                async with asyncio.timeout_at(until):
+                    data = await upstream.read(response)
         except TimeoutError:
             if late_is_over:
                 yield Tail(end.rest())

@@ -8,7 +8,7 @@ job ends when the handler sets `over`, and a cancelled job closes the upstream's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import aiohttp
@@ -55,19 +55,24 @@ async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenera
         await socket.close()
 
 
-async def relay_websocket(client: web.WebSocketResponse, request: SocketRequest) -> None:
-    """Pass messages both ways until either side closes, then close the other with the same code."""
+async def relay_websocket(client: web.WebSocketResponse, request: SocketRequest, send_s: float) -> None:
+    """Pass messages both ways until either side closes, then close the other with the same code.
+
+    Raises TimeoutError, with the session over, if a side does not take a message within `send_s` s.
+    """
     upstream = request.upstream
     assert upstream is not None, "the relay has not opened its side yet"
     try:
-        up = asyncio.create_task(_pump(client, upstream))
-        down = asyncio.create_task(_pump(upstream, client))
+        up = asyncio.create_task(_pump(client, upstream, send_s))
+        down = asyncio.create_task(_pump(upstream, client, send_s))
         try:
             await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (up, down):
                 task.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
+            ended = await asyncio.gather(up, down, return_exceptions=True)
+        if any(isinstance(one, TimeoutError) for one in ended):
+            raise TimeoutError  # no farewell: it would not be taken either
         code = upstream.close_code if down.done() and not down.cancelled() else client.close_code
         code = code if code is not None and (code in _MAY_BE_SENT or 3000 <= code < 5000) else 1000
         await client.close(code=code)
@@ -80,10 +85,15 @@ _MAY_BE_SENT = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 
 """Close codes that may stand in a close frame (RFC 6455, 7.4.1)."""
 
 
-async def _pump(source: Socket, sink: Socket) -> None:
-    """Messages from one side to the other until the first closes."""
+async def _pump(source: Socket, sink: Socket, send_s: float) -> None:
+    """Messages from one side to the other until the first closes or the second takes none."""
     async for message in source:
         if message.type is WSMsgType.TEXT:
-            await sink.send_str(message.data)
+            await _taken(sink.send_str(message.data), send_s)
         elif message.type is WSMsgType.BINARY:
-            await sink.send_bytes(message.data)
+            await _taken(sink.send_bytes(message.data), send_s)
+
+
+async def _taken(sending: Coroutine[Any, Any, None], send_s: float) -> None:
+    async with asyncio.timeout(send_s):
+        await sending

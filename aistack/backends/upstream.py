@@ -115,6 +115,12 @@ class Upstream:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self.settings = settings
         self.sessions = sessions
+        self._base = str(settings.url_object)
+        self._patient = self._timeout(settings.read_s)
+
+    def _timeout(self, read_s: float) -> aiohttp.ClientTimeout:
+        connect_s = min(self.settings.connect_s, read_s)
+        return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
 
     # --- calls -----
 
@@ -133,10 +139,8 @@ class Upstream:
         `again`: the call does no harm if made twice, so that an idle connection which the upstream
         had just closed costs nothing. Raises BackendFault.
         """
-        read_s = self.settings.read_s if limit_s is None else limit_s
-        connect_s = min(self.settings.connect_s, read_s)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
-        url = URL(f"{self.settings.url_object}{path_qs}", encoded=True)
+        timeout = self._patient if limit_s is None else self._timeout(limit_s)
+        url = URL(self._base + path_qs, encoded=True)
         large = isinstance(body, bytes) and len(body) > BLOCK_BYTES
         try:
             return await self.sessions.get().request(

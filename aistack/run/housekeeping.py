@@ -54,6 +54,7 @@ class Housekeeping:
         self._scheduler = scheduler
         self._idle_s = idle_s
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._will_look = False
         scheduler.observers.append(self.observe)
 
     def observe(self, transition: Transition) -> None:
@@ -63,10 +64,13 @@ class Housekeeping:
         slot = transition.job.slot
         if transition.target is Column.DONE and slot in self._timers:
             self._timers.pop(slot).cancel()
-        asyncio.get_running_loop().call_soon(self._look)
+        if not self._will_look:
+            self._will_look = True
+            asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
         """Arm timers of idle slots, disarm those of busy ones."""
+        self._will_look = False
         for slot in self._scheduler.snapshot.slots:
             idle = slot.holder is None and slot.resident is not None
             if idle and slot.device not in self._timers:

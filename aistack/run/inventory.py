@@ -34,7 +34,7 @@ from aistack.routing import AUTO, WHISPER_PREFIX, Chosen, EngineFacts, Facts
 
 T = TypeVar("T")
 
-log = structlog.get_logger()
+log = structlog.get_logger("aistack.inventory")
 
 ENTRY_POINTS = "aistack.backends"
 """The group in which other packages announce engines: `name = "package.module:Class"`."""

@@ -24,7 +24,7 @@ log = structlog.get_logger("aistack.engine")
 
 Post = Callable[[ev.Event], None]
 Ready = Callable[[str], Awaitable[None]]
-"""Wait until the client of a job has room for more."""
+"""Wait until the client of a job has room for more; TimeoutError when it was waited for long enough."""
 
 
 def _network(code: Code, provider: str, message: str) -> Fault:
@@ -61,6 +61,13 @@ def stalled(provider: str, stall_s: float) -> Fault:
 def load_failed(provider: str, model: str, why: str) -> Fault:
     """The model could not be made ready."""
     return _network(Code.MODEL_LOAD_FAILED, provider, f"The model {model} could not be loaded: {why}.")
+
+
+def too_slow() -> Fault:
+    """The client took its answer so slowly that it held up the card."""
+    return Fault(
+        ErrorKind.CANCELLED, Code.CANCELLED, "The client took its answer too slowly and was cut off."
+    )
 
 
 # --- CHILD -------------------------------------------------------------------------------------------
@@ -184,7 +191,11 @@ async def loop_run(relay: Relay, run: Run, post: Post, ready: Ready) -> ev.Event
     work: AsyncGenerator[Any, None] = relay.run(run.request)
     try:
         while True:
-            await ready(run.job_id)
+            try:
+                await ready(run.job_id)
+            except TimeoutError:
+                log.warning("relay.slow_client", relay=relay.name, job_id=run.job_id)
+                return ev.Failed(run.job_id, too_slow())
             try:
                 item = await anext(work)
             except StopAsyncIteration:

@@ -1,7 +1,8 @@
 """One job's answer on its way out: the scheduler puts, one reader gets.
 
 Bytes in flight are counted so that a relay can wait for room (`ready`) before it reads more from
-its upstream; engines need no window, their output is small and bounded by the audio.
+its upstream; engines need no window, their output is small and bounded by the audio. How long an
+upstream may wait so, in all, is bounded: it sits on the card meanwhile.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ Said = Respond | OpenStream | Emit | CloseStream | AbortStream
 
 WINDOW = 1024 * 1024
 """Bytes that may wait for a slow client before its upstream is no longer read."""
+SLOW_S = 300.0
+"""So long may an upstream be held back for its client, in all."""
 
 
 class Outlet:
     """A queue of answers with a single reader."""
 
-    def __init__(self, window: int = WINDOW) -> None:
+    def __init__(self, window: int = WINDOW, slow_s: float = SLOW_S) -> None:
         self._said: deque[Said] = deque()
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._pending = 0
         self._window = window
+        self._slow_left = slow_s
 
     def put(self, effect: Said) -> None:
         """Hand over the next part of the answer; never waits."""
@@ -36,6 +40,11 @@ class Outlet:
             if self._pending >= self._window:
                 self._room.clear()
         self._some.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next part is there already."""
+        return bool(self._said)
 
     async def get(self) -> Said:
         """The next part of the answer."""
@@ -50,8 +59,16 @@ class Outlet:
         return effect
 
     async def ready(self) -> None:
-        """Wait until the reader has caught up."""
-        await self._room.wait()
+        """Wait until the reader has caught up. Raises TimeoutError once that took too long in all."""
+        if self._room.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(self._slow_left):
+                await self._room.wait()
+        finally:
+            self._slow_left = max(0.0, self._slow_left - (loop.time() - began))
 
     async def collect(self) -> list[Said]:
         """The whole answer, for tests and for callers without a socket."""

@@ -1,13 +1,16 @@
 """The central task: events in, `handle`, log, perform. Nobody else decides anything.
 
-`perform` never awaits: what takes time goes to the runner and comes back as another event. If this
-task ends by an exception the service must end too (see `app.py`): a gateway whose scheduler is dead
-would hold its slot for ever.
+`perform` never awaits: what takes time goes to the runner and comes back as another event. An event
+is handled where it is posted, unless another is being handled just then, or so many were that the loop
+must have a turn first; then the task takes it. Either way there is one order of events. If the task ends
+by an exception the service must end too (see `app.py`): a gateway whose scheduler is dead would hold its
+slot for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, assert_never
@@ -32,7 +35,7 @@ from aistack.jobs.effects import (
 )
 from aistack.jobs.machine import handle, recovery
 from aistack.jobs.model import Job, Reaction, Snapshot, Transition, evolve
-from aistack.run.outlet import Outlet, Said
+from aistack.run.outlet import SLOW_S, Outlet, Said
 from aistack.wire.base import refusal
 
 log = structlog.get_logger("aistack.scheduler")
@@ -57,8 +60,12 @@ def nothing() -> None:
 class Scheduler:
     """Owns the snapshot, the inbox, the outlets and the timers."""
 
-    def __init__(self, snapshot: Snapshot, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self, snapshot: Snapshot, observers: Iterable[Observer] = (), slow_s: float = SLOW_S
+    ) -> None:
+        """`slow_s`: so long may a relay wait for its client, in all."""
         self.snapshot = snapshot
+        self._slow_s = slow_s
         self.observers = list(observers)
         self.steps: Steps | None = None
         self._inbox: deque[ev.Event] = deque()
@@ -71,12 +78,17 @@ class Scheduler:
         self._discards: dict[str, Callable[[], None]] = {}
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
         self._closed = False
+        self._own: contextvars.Context | None = None
+        """Where posted events are handled: what they start must not inherit the poster's request id."""
+        self._handling = False
+        self._left = TURNS
+        self._broken: BaseException | None = None
 
     # --- what others call ----------------------------------------------------------------------------
 
     def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Outlet:
         """Ask for a job to be done; `discard` is called exactly once when it is over."""
-        outlet = Outlet()
+        outlet = Outlet(slow_s=self._slow_s)
         if self._closed:
             outlet.put(Respond(job.id, refusal(errors.shutting_down())))
             discard()
@@ -87,18 +99,22 @@ class Scheduler:
         return outlet
 
     def post(self, event: ev.Event) -> None:
-        """Put an event into the inbox; nobody reads it once the scheduler has ended."""
+        """Hand an event in; nobody listens once the scheduler has ended."""
         if self._closed:
             return
         self._inbox.append(event)
-        self._handled.clear()
-        self._quiet.clear()
-        self._some.set()
+        if self._own is not None and not self._handling and not self._some.is_set():
+            self._own.run(self._at_once)
+        if self._inbox and not self._handling:
+            self._handled.clear()
+            self._quiet.clear()
+            self._some.set()
 
     async def ready(self, job_id: str) -> None:
         """Wait until all that was posted is handled and the job's client has caught up.
 
-        Both are needed: pieces still in the inbox are in no outlet's window yet.
+        Both are needed: pieces still in the inbox are in no outlet's window yet. Raises TimeoutError
+        once the client has kept its relay waiting too long in all.
         """
         await self._handled.wait()
         outlet = self._outlets.get(job_id)
@@ -125,22 +141,39 @@ class Scheduler:
 
     async def run(self) -> None:
         """Handle events until cancelled. Any other end is a bug and must end the process."""
-        turns = 0
+        self._own = contextvars.copy_context()
         try:
             while True:
-                while not self._inbox:
-                    self._handled.set()
-                    if not self.snapshot.jobs:
-                        self._quiet.set()
-                    self._some.clear()
-                    await self._some.wait()
-                self._turn(self._inbox.popleft())
-                turns += 1
-                if turns % TURNS == 0:
+                self._left = TURNS
+                self._own.run(self._at_once)
+                if self._broken is not None:
+                    raise self._broken
+                if self._inbox:
                     await asyncio.sleep(0)
+                    continue
+                self._handled.set()
+                self._some.clear()
+                await self._some.wait()
         finally:
             self._closed = True
             self._abandon()
+
+    def _at_once(self) -> None:
+        """Handle what is in the inbox, as far as the loop's turn allows."""
+        self._handling = True
+        try:
+            while self._inbox and self._left:
+                self._left -= 1
+                self._turn(self._inbox.popleft())
+        except BaseException as exc:  # noqa: BLE001 - whoever posted is not to blame: the task ends by it
+            self._broken = exc
+            self._some.set()
+        finally:
+            self._handling = False
+        if self.snapshot.jobs or self._inbox:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
 
     def _turn(self, event: ev.Event) -> None:
         """One event: decide, commit, tell, perform."""

@@ -8,7 +8,12 @@ import json
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    StreamReader,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aistack.config import MiB, Server
@@ -54,12 +59,23 @@ async def read_body(request: web.Request, limit: int, idle_s: float) -> bytes:
     body = bytearray()
     content = request.content
     while True:
-        piece = await pull(content.readany(), idle_s, "The body could not be read.")
+        if content.is_eof():  # all of it is here, as small bodies are at once: nothing to wait for
+            piece = _at_hand(content)
+        else:
+            piece = await pull(content.readany(), idle_s, "The body could not be read.")
         if not piece:
             return bytes(body)
         body += piece
         if len(body) > limit:
             raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))
+
+
+def _at_hand(content: StreamReader) -> bytes:
+    """More of a body that is all here; empty at its end. Raises BackendFault as `pull`."""
+    try:
+        return content.read_nowait()
+    except BROKEN as exc:
+        raise BackendFault(malformed("The body could not be read.", Code.INVALID_BODY)) from exc
 
 
 async def read_json(request: web.Request, server: Server) -> dict[str, Any]:

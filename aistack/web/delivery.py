@@ -6,7 +6,6 @@ closed, reset or half-closed (aiohttp cancels the handler), or took nothing for 
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import assert_never
@@ -19,7 +18,8 @@ from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Res
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
 from aistack.web.faults import cut
-from aistack.web.keys import CONFIG, LOST, Outlet, Scheduler, nothing
+from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
+from aistack.web.stalled import Watch
 from aistack.wire.base import Answer, StreamHead
 
 PIECE = 64 * 1024
@@ -28,10 +28,6 @@ SEND_BUFFER = 64 * 1024
 """Without it the kernel takes 4 MB for a client that never reads (measured on loopback)."""
 
 Headers = Iterable[tuple[str, str]]
-
-
-class Stalled(Exception):
-    """The client took nothing for too long; its connection is gone."""
 
 
 async def deliver(
@@ -66,15 +62,20 @@ class _Writing:
         self.timeout_s = settings.server.send_timeout_s
         self.heartbeat_s = settings.slots.heartbeat_s
         self.complete = False
+        self.watch = Watch(request.transport, self.timeout_s)
 
     async def write(self, outlet: Outlet) -> web.StreamResponse:
         reply = await outlet.get()
+        with self.watch:
+            return await self._written(reply, outlet)
+
+    async def _written(self, reply: Reply, outlet: Outlet) -> web.StreamResponse:
         match reply:
             case Respond(answer=answer):
                 response = self._whole(answer)
                 return await self._guarded(response, self._write_whole(response, answer))
             case OpenStream(head=head):
-                response = self._stream(head)
+                response = self._stream(head, outlet.waiting)
                 return await self._guarded(response, self._write_stream(response, head, outlet))
             case Emit() | CloseStream() | AbortStream():
                 raise RuntimeError(f"an answer began with {type(reply).__name__}")
@@ -87,26 +88,31 @@ class _Writing:
         """The response, written or not: a client that left is no failure of ours."""
         try:
             await writing
-        except (ConnectionError, Stalled):
+        except ConnectionError:
             request_transport = self.request.transport
             if request_transport is not None:
                 request_transport.abort()
         return response
 
     def _whole(self, answer: Answer) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status)
+        # A Response sends its headers together with the first piece.
+        response = web.Response(status=answer.status)
         response.headers.extend([*answer.headers, *self.extra])
         response.headers["Content-Type"] = answer.content_type
-        response.content_length = len(answer.body)
+        response.headers["Content-Length"] = str(len(answer.body))
         return response
 
-    def _stream(self, head: StreamHead) -> web.StreamResponse:
+    def _stream(self, head: StreamHead, more: bool) -> web.StreamResponse:
+        """`more`: what follows the head is there already, so that they can go out together."""
         headers = (*head.headers, *self.extra)
         if not head.sse:
-            response = web.StreamResponse(status=head.status)
+            together = more and head.length is not None
+            made = web.Response if together else web.StreamResponse
+            response = made(status=head.status)
             response.headers.extend(headers)
             response.headers["Content-Type"] = head.content_type
-            response.content_length = head.length
+            if head.length is not None:
+                response.headers["Content-Length"] = str(head.length)
             return response
         events = EventSourceResponse(
             status=head.status,
@@ -123,18 +129,19 @@ class _Writing:
         return events
 
     async def _write_whole(self, response: web.StreamResponse, answer: Answer) -> None:
-        await self._bounded(response.prepare(self.request))
+        await self.watch.write(response.prepare(self.request))
         if self.request.method != "HEAD":
             for start in range(0, len(answer.body), PIECE):
-                await self._bounded(response.write(answer.body[start : start + PIECE]))
-        await self._bounded(response.write_eof())
+                await self.watch.write(response.write(answer.body[start : start + PIECE]))
+        await self.watch.write(response.write_eof())
         self.complete = True
 
     async def _write_stream(
         self, response: web.StreamResponse, head: StreamHead, outlet: Outlet
     ) -> None:
-        self._limit_send_buffer()
-        await self._bounded(response.prepare(self.request))
+        if not isinstance(response, web.Response):  # that one is all here already
+            self._limit_send_buffer()
+        await self.watch.write(response.prepare(self.request))
         if isinstance(response, EventSourceResponse):
             async with response:
                 await self._write_frames(response, head, outlet)
@@ -145,7 +152,7 @@ class _Writing:
         self, response: web.StreamResponse, head: StreamHead, outlet: Outlet
     ) -> None:
         if self.request.method == "HEAD":
-            await self._bounded(response.write_eof())
+            await self.watch.write(response.write_eof())
             return
         written = 0
         while True:
@@ -153,9 +160,9 @@ class _Writing:
             match reply:
                 case Emit(frame=frame):
                     written += len(frame)
-                    await self._bounded(response.write(frame))
+                    await self.watch.write(response.write(frame))
                 case CloseStream() if head.length in (None, written):
-                    await self._bounded(response.write_eof())
+                    await self.watch.write(response.write_eof())
                     self.complete = True
                     return
                 case CloseStream() | AbortStream():
@@ -167,13 +174,6 @@ class _Writing:
                     raise RuntimeError(f"{type(reply).__name__} after the headers were out")
                 case _:
                     assert_never(reply)
-
-    async def _bounded(self, writing: Awaitable[object]) -> None:
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                await writing
-        except TimeoutError:
-            raise Stalled from None
 
     def _limit_send_buffer(self) -> None:
         transport = self.request.transport

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from aistack.errors import Code, ErrorKind, Fault
 
@@ -37,7 +38,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def host_allowed(host: str | None, own_names: Collection[str]) -> bool:
+@lru_cache(maxsize=256)
+def host_allowed(host: str | None, own_names: frozenset[str]) -> bool:
     """Whether a request with this Host header may be served. No header: no browser, so yes.
 
     `own_names` are the machine's own names and the configured ones, lower case.

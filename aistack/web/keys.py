@@ -30,6 +30,11 @@ def nothing() -> None:
 class Outlet(Protocol):
     """One job's answer on its way out. It has one reader: `delivery`."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the next reply is there already."""
+        ...
+
     async def get(self) -> Reply:
         """The next reply; waits for it."""
         ...

@@ -131,7 +131,11 @@ async def _socket(request: web.Request) -> web.StreamResponse:
             return response
         client = web.WebSocketResponse(max_msg_size=0)
         await client.prepare(request)
-        await relay_websocket(client, asked)
+        try:
+            await relay_websocket(client, asked, request.app[CONFIG].server.send_timeout_s)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
         return client
     finally:
         if not asked.over.is_set():

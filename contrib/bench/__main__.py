@@ -1,4 +1,4 @@
-"""`python -m contrib.bench [asr slot health upload machine] [--quick] [--json FILE]`.
+"""`python -m contrib.bench [asr slot health upload machine relay] [--quick] [--json FILE]`.
 
 Prints one table of medians and ratios. Starts every server it needs on loopback and stops it.
 """
@@ -10,7 +10,7 @@ import importlib
 
 from contrib.bench.harness import Row, save, table
 
-PARTS = ("asr", "slot", "health", "upload", "machine")
+PARTS = ("asr", "slot", "health", "upload", "machine", "relay")
 
 
 def main() -> None:
@@ -18,10 +18,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, for a first look")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON too")
+    parser.add_argument("--litellm", default="", metavar="COMMAND", help="relay: LiteLLM beside us")
+    parser.add_argument("--nginx", action="store_true", help="relay: nginx beside us")
     options = parser.parse_args()
+    peers = {"litellm": options.litellm, "nginx": options.nginx}
     rows: list[Row] = []
     for part in options.parts:
-        found = importlib.import_module(f"contrib.bench.{part}").run(options.quick)
+        more = peers if part == "relay" else {}
+        found = importlib.import_module(f"contrib.bench.{part}").run(options.quick, **more)
         print(table(found), flush=True)
         rows += found
     if len(options.parts) > 1:

@@ -148,13 +148,13 @@ class Server:
             return response.status, answer, time.perf_counter() - begin
 
 
-def wait_healthy(port: int, limit_s: float = 60.0) -> float:
-    """Seconds until `/health` answers 200."""
+def wait_healthy(port: int, limit_s: float = 60.0, path: str = "/health") -> float:
+    """Seconds until `path` answers 200."""
     begin = time.perf_counter()
     while time.perf_counter() - begin < limit_s:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
+            connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return time.perf_counter() - begin
         except OSError:

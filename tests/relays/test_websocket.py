@@ -37,7 +37,7 @@ async def front(world: World) -> AsyncIterator[str]:
                 return web.Response(status=answer.status, body=answer.body)
             client = web.WebSocketResponse(max_msg_size=0)
             await client.prepare(request)
-            await relay_websocket(client, asked)
+            await relay_websocket(client, asked, BOUND_S)
             return client
         finally:
             if not asked.over.is_set():

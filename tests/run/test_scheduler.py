@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from aistack.jobs import Limits, Op
+from aistack.jobs import Column, Limits, Op, Transition
 from aistack.jobs import events as ev
 from aistack.jobs.effects import AbortStream, Emit, OpenStream
 from aistack.jobs.model import evolve
@@ -163,11 +163,16 @@ async def test_a_dead_scheduler_leaves_nobody_waiting(rig: Rig) -> None:
 
 
 async def test_idle_models_are_unloaded_and_a_request_in_between_counts(rig: Rig) -> None:
+    unloaded = asyncio.Event()
+
+    def note(transition: Transition) -> None:
+        if transition.job.op is Op.UNLOAD and transition.target is Column.DONE:
+            unloaded.set()
+
+    rig.scheduler.observers.append(note)
     keeper = Housekeeping(rig.scheduler, 0.3)
     await rig.ask(HELLO)
-    while not any(t.job.op is Op.UNLOAD for t in rig.done):
-        await asyncio.wait_for(rig.scheduler._some.wait(), BOUND_S)
-        await asyncio.sleep(0)
+    await asyncio.wait_for(unloaded.wait(), BOUND_S)
     await rig.quiet()
     assert rig.scheduler.snapshot.slots[0].resident is None
     assert not rig.runner._processes

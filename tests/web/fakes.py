@@ -46,6 +46,10 @@ class Submitted:
         self.replies: asyncio.Queue[Reply] = asyncio.Queue()
         self.gone = asyncio.Event()
 
+    @property
+    def waiting(self) -> bool:
+        return not self.replies.empty()
+
     async def get(self) -> Reply:
         return await self.replies.get()
 
