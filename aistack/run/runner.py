@@ -28,6 +28,14 @@ log = structlog.get_logger("aistack.runner")
 Spec = Callable[[Resident, str], ModelSpec]
 """What to load for a resident on a device; raises BackendFault."""
 
+Ids = Callable[[str], Mapping[str, str]]
+"""The ids that every log line about a job carries, by its job id."""
+
+
+def nothing_more(job_id: str) -> Mapping[str, str]:
+    """For who knows no more than the job's id."""
+    return {"job_id": job_id}
+
 
 @define
 class _Step:
@@ -53,9 +61,10 @@ class Runner:
         relays: Mapping[str, Relay] | None = None,
         bound: Mapping[str, str] | None = None,
         spare: bool = False,
+        ids: Ids = nothing_more,
     ) -> None:
         """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
-        engine's next process warm."""
+        engine's next process warm; `ids` are those of a job, for the log."""
         self._post = post
         self._ready = ready
         self._spec = spec
@@ -63,6 +72,7 @@ class Runner:
         self._relays = dict(relays or {})
         self._bound = dict(bound or {})
         self._keep_spare = spare
+        self._ids = ids
         self._steps: dict[str, _Step] = {}
         self._processes: dict[str, EngineProcess] = {}
         self._spare: EngineProcess | None = None
@@ -105,6 +115,8 @@ class Runner:
         """One report per step, whatever happens: the slot of its job depends on it."""
         effect = step.effect
         step.begun = True
+        # The step has a task, and so a context, of its own: whatever it logs bears the job's ids.
+        structlog.contextvars.bind_contextvars(**self._ids(effect.job_id))
         report: ev.Event
         try:
             report = await self._carry_out(step)
