@@ -90,6 +90,9 @@ class Gates:
 class Service:
     """A running service as its operator sees it; `client` is a consumer's view of it."""
 
+    bound_s = BOUND_S
+    """How long to wait for an event; longer where heavy libraries are imported."""
+
     def __init__(self, config: Config, engines: Mapping[str, str] | None, relays: bool = False) -> None:
         self.transitions: list[Transition] = []
         self._changed = threading.Condition()
@@ -152,7 +155,7 @@ class Service:
             return next((t for t in self.transitions[since:] if t.target.value == state), None)
 
         with self._changed:
-            assert self._changed.wait_for(lambda: found() is not None, BOUND_S)
+            assert self._changed.wait_for(lambda: found() is not None, self.bound_s)
             transition = found()
         assert transition is not None
         return transition
@@ -173,7 +176,7 @@ class Service:
         return len(self.transitions)
 
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(BOUND_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self.bound_s)
 
     def quiet(self) -> None:
         """Wait until no job is in the book."""

@@ -293,11 +293,24 @@ def test_b91_the_trace_id_is_on_every_answer(sent: str | None, told: str | None,
     assert (done.job.op.value, job_ids(done.job)["trace_id"]) == ("swap", told)
 
 
-def test_wrong_methods_are_405(internal: Service) -> None:
+@pytest.mark.parametrize("sent", ["conversation.7", None, "", "a b", "x" * 129])
+def test_b92_the_conversations_trace_id_is_echoed_when_sent(sent: str | None, internal: Service) -> None:
+    """On good answers and refusals; what is no harmless word is not sent back."""
+    headers = {} if sent is None else {"x-session-trace-id": sent}
+    told = "conversation.7" if sent == "conversation.7" else None
+    for key in (AUTH, {}):
+        for method, path in ROUTES:
+            answer = internal.client.ask(method, path, b"{" if method == "POST" else None, key | headers)
+            assert answer.headers.get("x-session-trace-id") == told
+    assert "x-session-trace-id" not in internal.client.get("/health", headers).headers
+
+
+def test_b90_wrong_methods_are_405_unknown_paths_404(internal: Service) -> None:
     for method, path in ROUTES:
         other = "GET" if method == "POST" else "POST"
         assert internal.client.ask(other, path, None, AUTH).status == 405
         assert internal.client.ask(method, f"{path}/", None, AUTH).status == 404
+    assert internal.client.get("/nothing", AUTH).error["code"] == "not_found"
 
 
 # --- changing weights ---------------------------------------------------------------------------------
@@ -329,7 +342,7 @@ def test_b68_a_swap_needs_a_tag(body: Any, internal: Service) -> None:
         "C:x",
     ],
 )
-def test_an_invalid_tag_is_400(tag: str, internal: Service) -> None:
+def test_b81_an_invalid_tag_is_400(tag: str, internal: Service) -> None:
     since = internal.mark
     answer = swap(internal, tag)
     assert (answer.status, answer.error["code"]) == (400, "invalid_field")
