@@ -177,6 +177,8 @@ def inadmissible(d: Draft, job: Job) -> Fault | None:
         )
     selects = job.route.model == SELECTED
     if selects and d.selected is None:
+        if plan.swap_in_book(d) is not None:
+            return errors.draining("The weights are being loaded. Try again in a few seconds.")
         return Fault(
             ErrorKind.NETWORK,
             Code.MODEL_LOAD_FAILED,

@@ -71,13 +71,19 @@ def broken(root: Path) -> Path:
     return root
 
 
-def test_b3_b51_b71_from_nothing_to_weights(bare: Service) -> None:
+def test_b3_b51_b71_from_nothing_to_weights(bare: Service, gates: Gates, loads: Loads) -> None:
     told = bare.client.get("/health").json
     assert (told["ready"], told["current_model"]) == (False, None)
     refused(begin(bare, WHO).answer(), 503, "model_load_failed")
+    loads(tiny_bo=[{"gate": "first"}])
     answer = swap(bare, "tiny-bo")
     assert answer.status == 202
     assert answer.json == {"status": "accepted", "current_model": "tiny-bo"}
+    let_pass = gates.entered("first")
+    early = begin(bare, WHO).answer()
+    refused(early, 503, "draining")
+    assert early.headers["retry-after"] == "5", "waiting helps"
+    let_pass()
     bare.quiet()
     assert current(bare) == "tiny-bo"
     assert bare.client.get("/health").json["ready"] is True
