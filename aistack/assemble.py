@@ -18,6 +18,7 @@ from aistack.config import Config, GiB
 from aistack.config_backends import EngineSection
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
+from aistack.run import room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.inventory import Inventory, real_engines
 from aistack.run.memory import free_bytes
@@ -73,6 +74,7 @@ def assemble(
         outside.relays if outside is not None else {},
         outside.bound if outside is not None else {},
         spare=spare(config),
+        beside=room.beside if config.inference.swap_beside == "auto" else None,
         ids=lambda job_id: ids_of(scheduler.snapshot, job_id),
     )
     scheduler.steps = runner

@@ -113,7 +113,7 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
         case ev.Failed() | ev.Stopped():
             return ev.Failed(job.id, errors.internal(), event.lost, event.at)
         case ev.Evicted():
-            return ev.Failed(job.id, errors.internal(), True, event.at)
+            return ev.Failed(job.id, errors.internal(), not event.spared, event.at)
         case ev.Loaded() | ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():

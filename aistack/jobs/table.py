@@ -233,14 +233,16 @@ def nothing(d: Draft, job: Job, e: Any) -> None:
 
 
 def evicted(d: Draft, job: Job, e: ev.Evicted) -> None:
-    """The slot is empty; next step."""
-    d.set_slot(d.slot_of(job).device, resident=None)
+    """The slot is empty, or its model spared; next step."""
+    if not e.spared:
+        d.set_slot(d.slot_of(job).device, resident=None)
     advance(d, job, Column.PREPARING, evicted=True)
 
 
 def evicted_for_nobody(d: Draft, job: Job, e: ev.Evicted) -> None:
-    """The slot is empty; the job that wanted it has gone."""
-    d.set_slot(d.slot_of(job).device, resident=None)
+    """The slot is empty, or its model spared; the job that wanted it has gone."""
+    if not e.spared:
+        d.set_slot(d.slot_of(job).device, resident=None)
     d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
 
 

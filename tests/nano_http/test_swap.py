@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from aistack.backends import nano_weights
+from aistack.run.room import available_bytes, enough
 from tests.contract.service import Gates, Loads, Service
 from tests.nano_http.talk import (
     ADA,
@@ -271,3 +273,27 @@ def test_b69_other_members_of_the_swaps_body_are_tolerated(service: Service) -> 
     answer = post(service, "/generate", {"messages": user("@echo", "x"), "why": 1}).answer()
     refused(answer, 400, "invalid_field")
     assert json.loads(ask(service, "@echo", "x"))[2] == 512
+
+
+def test_new_weights_beside_the_old_where_there_is_room(
+    environment: Path, gates: Gates, loads: Loads, broken: Path
+) -> None:
+    """Ready all the time; a load that fails leaves the old weights in memory, not to be read again."""
+    settings = {"root": str(broken), "swap_beside": "auto"}
+    with serving(environment / "beside", inference=settings) as service:
+        assert enough(nano_weights.size(broken / "tiny-bo"), available_bytes(), "cpu")
+        loads(tiny_bo=[{"gate": "beside"}])
+        assert swap(service, "tiny-bo").status == 202
+        let_pass = gates.entered("beside")
+        assert service.client.get("/health").json["ready"] is True
+        assert stats(service)["workers"][0]["resident"] == "tiny-ada"
+        refused(begin(service, WHO).answer(), 503, "draining")
+        let_pass()
+        service.quiet()
+        assert current(service) == "tiny-bo"
+        assert ask(service, WHO) == BO[WHO]
+        assert swapped(service, "no-head")["status"] == "failed"
+        assert stats(service)["workers"][0]["resident"] == "tiny-bo"
+        since = service.mark
+        assert ask(service, WHO) == BO[WHO]
+        assert service.path_of(since)[0] == "running", "at once, without a load"
