@@ -7,13 +7,24 @@ is one that no machine has.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import fields_dict
 
+from aistack.config import InferenceSection
 from aistack.stats import job_ids
+from aistack.web.internal_body import (
+    CONTENT_MAX,
+    MESSAGES_MAX,
+    TEMPERATURE_MAX,
+    TOKENS_MAX,
+    TOP_K_MAX,
+    TOTAL_MAX,
+)
 from tests.backends.listening import ROOT
 from tests.contract.client import Answer
 from tests.contract.service import Service, running
@@ -270,6 +281,23 @@ def test_stats_of_an_idle_service(internal: Service) -> None:
         "model_load_seconds": None,
         "last_swap": None,
     }
+
+
+def test_the_page_tells_every_member_and_limit(internal: Service) -> None:
+    page = (ROOT / "docs" / "api" / "internal.md").read_text(encoding="utf-8")
+    told = get(internal, "/stats")
+    members = {*told, *told["workers"][0], *internal.client.get("/health").json}
+    members |= {*get(internal, "/models"), *get(internal, "/models")["models"][0]}
+    assert [
+        name for name in sorted(members) if f"`{name}`" not in page and f'"{name}"' not in page
+    ] == []
+    for limit in (MESSAGES_MAX, CONTENT_MAX, TOTAL_MAX, TEMPERATURE_MAX, TOP_K_MAX, TOKENS_MAX):
+        assert re.search(rf"\b{limit:g}\b", page), limit
+    settings = fields_dict(InferenceSection)
+    for name in ("temperature", "top_k", "max_tokens"):
+        assert f"| {settings[name].default:g} (`inference.{name}`) |" in page
+    for name in settings:
+        assert f"inference.{name}" in page, name
 
 
 @pytest.mark.parametrize(
