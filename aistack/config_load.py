@@ -22,6 +22,7 @@ import attrs
 from attrs import field, frozen
 
 from aistack.config import Config
+from aistack.config_checks import conflicts
 from aistack.config_legacy import LEGACY, Legacy
 from aistack.config_rules import Rule
 from aistack.config_values import Unfit, from_text, from_toml, wanted
@@ -134,7 +135,11 @@ class _Reading:
             self.put(self.options[name], value, "the command line")
         if self.problems:
             raise ConfigError(self.problems)
-        return Loaded(self.build(), path, tuple(self.notes))
+        config = self.build()
+        against = list(conflicts(config))
+        if against:
+            raise ConfigError(against)
+        return Loaded(config, path, tuple(self.notes))
 
     def build(self) -> Config:
         parts: dict[str, Any] = {}
