@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 
 import httpx
 import pytest
@@ -170,4 +169,3 @@ def test_b97_names_of_special_tokens_in_user_text_are_text(service: Service) -> 
         special = [number for number in ids if number in (bos, *frame)]
         assert special == [bos, frame[0], frame[1], frame[2]]
         assert (ids[:2], ids[-2:]) == (special[:2], special[2:])
-    assert all(a != b for a, b in pairwise(special))
