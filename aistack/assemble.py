@@ -12,11 +12,13 @@ import structlog
 from aiohttp import web
 
 from aistack.app import BROKEN, build_app
+from aistack.backends import nano_weights
 from aistack.backends.base import Engine
 from aistack.config import Config, GiB
 from aistack.config_backends import EngineSection
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
+from aistack.run import room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.inventory import Inventory, real_engines
 from aistack.run.memory import free_bytes
@@ -24,7 +26,9 @@ from aistack.run.outside import Outside
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
-from aistack.web.internal import FIGURES, echo_trace, selection
+from aistack.stats import job_ids
+from aistack.web import trace
+from aistack.web.internal import FIGURES, selection
 from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
 from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
@@ -70,6 +74,8 @@ def assemble(
         outside.relays if outside is not None else {},
         outside.bound if outside is not None else {},
         spare=spare(config),
+        beside=room.beside if config.inference.swap_beside == "auto" else None,
+        ids=lambda job_id: ids_of(scheduler.snapshot, job_id),
     )
     scheduler.steps = runner
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
@@ -81,7 +87,7 @@ def assemble(
         if config.slots.preload:
             await _preload(config.slots.preload, inventory, housekeeping)
         if config.inference.model:
-            scheduler.submit(selection(config.inference.model))
+            await _select(config, scheduler, app[FIGURES])
         yield
         housekeeping.close()
         await runner.close()
@@ -92,7 +98,7 @@ def assemble(
 
     operations = (*OPERATIONS, *INTERNAL, *(RELAYED if outside is not None else ()))
     app = build_app(config, scheduler, inventory, (running,), operations)
-    app.on_response_prepare.append(echo_trace)
+    app.on_response_prepare.append(trace.echo)
     app[FIGURES] = GenerationFigures(scheduler)
     if outside is not None:
         app[OUTSIDE] = outside
@@ -116,6 +122,19 @@ async def _preload(name: str, inventory: Inventory, housekeeping: Housekeeping) 
     housekeeping.preload(chosen.route.resident)
 
 
+async def _select(config: Config, scheduler: Scheduler, figures: GenerationFigures) -> None:
+    """The weights to begin with. Without them the service starts all the same, not ready, and a
+    swap to others works."""
+    tag = config.inference.model
+    try:
+        await asyncio.to_thread(nano_weights.find, config.inference.root, tag)
+    except BackendFault as exc:
+        log.error("inference.model cannot be selected", model=tag, reason=exc.fault.message)
+        figures.refused(tag, exc.fault.message)
+        return
+    scheduler.submit(selection(tag))
+
+
 def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
     """How the engine's processes are started."""
     section = getattr(config, engine.name, None)
@@ -130,6 +149,12 @@ def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
         config.engines.start_s,
         config.engines.nice,
     )
+
+
+def ids_of(snapshot: Snapshot, job_id: str) -> dict[str, str]:
+    """The ids of a job for the log; only its own where the book does not know it any more."""
+    job = snapshot.jobs.get(job_id)
+    return job_ids(job) if job is not None else {"job_id": job_id}
 
 
 def device_of(name: str) -> str:

@@ -147,6 +147,13 @@ class InferenceSection:
         validator=between(0, MONTH_S),
         metadata={"says": "How long a change of weights waits for running streams before it fails."},
     )
+    swap_beside: str = field(
+        default="never",
+        validator=one_of("never", "auto"),
+        metadata={
+            "says": '"auto": load new weights beside the old where memory allows; "never": after them.'
+        },
+    )
     temperature: float = field(
         default=0.8, validator=between(0, 2), metadata={"says": "Where the request names none."}
     )

@@ -22,6 +22,7 @@ import attrs
 from attrs import field, frozen
 
 from aistack.config import Config
+from aistack.config_checks import conflicts
 from aistack.config_legacy import LEGACY, Legacy
 from aistack.config_rules import Rule
 from aistack.config_values import Unfit, from_text, from_toml, wanted
@@ -135,19 +136,10 @@ class _Reading:
         if self.problems:
             raise ConfigError(self.problems)
         config = self.build()
-        self.look_across(config)
-        if self.problems:
-            raise ConfigError(self.problems)
+        against = list(conflicts(config))
+        if against:
+            raise ConfigError(against)
         return Loaded(config, path, tuple(self.notes))
-
-    def look_across(self, config: Config) -> None:
-        """Rules between settings: an upstream shares a card that is one of ours."""
-        for name, section in (("ollama", config.ollama), ("qwen_tts", config.qwen_tts)):
-            if section.device and section.device not in config.slots.devices:
-                known = ", ".join(config.slots.devices)
-                self.problems.append(
-                    f"{name}.device = {section.device!r}: must be empty or of slots.devices: {known}."
-                )
 
     def build(self) -> Config:
         parts: dict[str, Any] = {}

@@ -14,16 +14,20 @@ from aistack.errors import Code, ErrorKind
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import HOUSEKEEPING, Ended, Op
 
-FROM_CONTEXT = ("client", "trace_id", "format", "bytes_in")
+FROM_CONTEXT = ("client", "format", "bytes_in")
 """What a handler may put into `Job.context` for the log."""
+
+IDS = ("trace_id", "session_trace_id", "user_id")
+"""Ids among it: on every line about the job."""
+
+INFERENCE = (Op.GENERATE, Op.SWAP)
+"""Jobs of the internal API, whose lines carry what its callers' logging standard asks for besides."""
 
 
 def job_ids(job: Job) -> dict[str, str]:
     """The ids every line about a job carries."""
     ids = {"job_id": job.id, "request_id": job.request_id}
-    if "trace_id" in job.context:
-        ids["trace_id"] = str(job.context["trace_id"])
-    return ids
+    return ids | {name: str(job.context[name]) for name in IDS if name in job.context}
 
 
 def transition_fields(transition: Transition) -> dict[str, Any]:
@@ -67,6 +71,7 @@ def done_fields(transition: Transition) -> dict[str, Any]:
         "slot_s": _between(job.granted, at),
         "total_s": at - job.submitted,
         **_work(job, at),
+        **(_standard(job, at) if job.op in INFERENCE else {}),
         **{key: job.context[key] for key in FROM_CONTEXT if key in job.context},
     }
     return {
@@ -90,6 +95,16 @@ def status_of(job: Job) -> int | None:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else end - start
+
+
+def _standard(job: Job, at: float) -> dict[str, Any]:
+    """`inference_time_ms` around the model's work, and `error`, a sentence without user text."""
+    fault = job.outcome.fault if job.outcome is not None else None
+    run_s = _between(job.ran, at)
+    return {
+        "inference_time_ms": None if run_s is None else round(run_s * 1000, 1),
+        "error": None if fault is None else fault.message,
+    }
 
 
 def _work(job: Job, at: float) -> dict[str, Any]:

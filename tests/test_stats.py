@@ -125,3 +125,16 @@ def test_a_transition_line() -> None:
         "_event": "Finished",
     }
     assert job_ids(transition.job) == {"job_id": "j1", "request_id": "r1"}
+
+
+def test_the_internal_apis_lines_carry_its_callers_standard() -> None:
+    ids = {"trace_id": "t", "session_trace_id": "s", "user_id": "u"}
+    well = done_fields(done(Outcome(Ended.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=ids))
+    assert well["inference_time_ms"] == 345.6
+    assert well.items() >= ids.items()
+    assert "error" not in well
+    badly = done_fields(done(Outcome(Ended.FAILED, errors.internal()), op=Op.GENERATE, granted=11.0))
+    assert "inference_time_ms" not in badly
+    assert badly["error"] == errors.internal().message
+    other = done_fields(done(Outcome(Ended.FAILED, errors.internal()), ran=11.0))
+    assert not other.keys() & {"inference_time_ms", "error"}

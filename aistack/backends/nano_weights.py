@@ -152,6 +152,18 @@ def latest(path: Path) -> Checkpoint | None:
     return found
 
 
+def size(path: Path) -> int:
+    """Bytes of the weights that a load of this directory reads; 0 where there are none."""
+    checkpoint = latest(path)
+    try:
+        if checkpoint is not None:
+            return checkpoint.model.stat().st_size
+        safe = [file.stat().st_size for file in path.glob("*.safetensors")]
+        return sum(safe) or sum(file.stat().st_size for file in path.glob("*.bin"))
+    except OSError:
+        return 0
+
+
 def _names(path: Path) -> Iterable[str]:
     try:
         return os.listdir(path)

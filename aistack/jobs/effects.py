@@ -17,20 +17,29 @@ from aistack.wire.base import Answer, StreamHead
 
 @frozen(slots=False)
 class Evict:
-    """End our engine on `device`; `everything`: also unload what others hold on that card."""
+    """End our engine on `device`; `everything`: also unload what others hold on that card.
+
+    `beside`: a model for which our engine may be spared, if there is room for both.
+    """
 
     job_id: str
     device: str
     everything: bool
+    beside: Resident | None = None
 
 
 @frozen(slots=False)
 class Load:
-    """Make `resident` resident on `device`, which is empty."""
+    """Make `resident` resident on `device`, which is empty.
+
+    `beside`: an engine of ours was spared there. It is ended once the new model is ready, before that
+    is reported; if the load fails, it stays.
+    """
 
     job_id: str
     device: str
     resident: Resident
+    beside: bool = False
 
 
 @frozen(slots=False)

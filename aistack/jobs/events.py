@@ -27,10 +27,15 @@ class ClientGone:
 
 @frozen(slots=False)
 class Evicted:
-    """The step EVICT is over: the memory is back."""
+    """The step EVICT is over: the memory is back.
+
+    `spared`: our engine is still there, because there is room beside it for the model that may be
+    loaded beside it; only what others held was evicted.
+    """
 
     job_id: str
     at: float = 0.0
+    spared: bool = False
 
 
 @frozen(slots=False)

@@ -113,8 +113,12 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
         case ev.Failed() | ev.Stopped():
             return ev.Failed(job.id, errors.internal(), event.lost, event.at)
         case ev.Evicted():
-            return ev.Failed(job.id, errors.internal(), True, event.at)
-        case ev.Loaded() | ev.Finished():
+            return ev.Failed(job.id, errors.internal(), not event.spared, event.at)
+        case ev.Loaded():
+            # What was spared is gone by now; what took its place must not be taken for it.
+            spared = job.slot is not None and snapshot.slot(job.slot).resident is not None
+            return ev.Failed(job.id, errors.internal(), spared, event.at)
+        case ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
             return ev.Spoiled(job.id, errors.internal(), event.at)

@@ -100,8 +100,11 @@ def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load |
     if slot.resident == wanted:
         return None if job.op in (Op.SWAP, Op.LOAD) else run
     if evicted:
-        return Step.LOAD, Load(job.id, slot.device, wanted)
-    return Step.EVICT, Evict(job.id, slot.device, everything=True)
+        return Step.LOAD, Load(job.id, slot.device, wanted, beside=slot.resident is not None)
+    # The old weights of a swap are worth keeping until the new ones are there; another engine is not.
+    swaps = job.op is Op.SWAP and slot.resident is not None and slot.resident.backend == wanted.backend
+    beside = wanted if swaps else None
+    return Step.EVICT, Evict(job.id, slot.device, everything=True, beside=beside)
 
 
 def callers(jobs: Iterable[Job]) -> int:

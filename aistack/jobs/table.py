@@ -177,6 +177,8 @@ def inadmissible(d: Draft, job: Job) -> Fault | None:
         )
     selects = job.route.model == SELECTED
     if selects and d.selected is None:
+        if plan.swap_in_book(d) is not None:
+            return errors.draining("The weights are being loaded. Try again in a few seconds.")
         return Fault(
             ErrorKind.NETWORK,
             Code.MODEL_LOAD_FAILED,
@@ -231,14 +233,16 @@ def nothing(d: Draft, job: Job, e: Any) -> None:
 
 
 def evicted(d: Draft, job: Job, e: ev.Evicted) -> None:
-    """The slot is empty; next step."""
-    d.set_slot(d.slot_of(job).device, resident=None)
+    """The slot is empty, or its model spared; next step."""
+    if not e.spared:
+        d.set_slot(d.slot_of(job).device, resident=None)
     advance(d, job, Column.PREPARING, evicted=True)
 
 
 def evicted_for_nobody(d: Draft, job: Job, e: ev.Evicted) -> None:
-    """The slot is empty; the job that wanted it has gone."""
-    d.set_slot(d.slot_of(job).device, resident=None)
+    """The slot is empty, or its model spared; the job that wanted it has gone."""
+    if not e.spared:
+        d.set_slot(d.slot_of(job).device, resident=None)
     d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
 
 

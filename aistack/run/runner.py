@@ -8,8 +8,9 @@ cannot hit the next job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
+import attrs
 import structlog
 from attrs import define, field
 
@@ -27,6 +28,17 @@ log = structlog.get_logger("aistack.runner")
 
 Spec = Callable[[Resident, str], ModelSpec]
 """What to load for a resident on a device; raises BackendFault."""
+
+Beside = Callable[[ModelSpec], Awaitable[bool]]
+"""Whether there is room for a model beside the one that is there."""
+
+Ids = Callable[[str], Mapping[str, str]]
+"""The ids that every log line about a job carries, by its job id."""
+
+
+def nothing_more(job_id: str) -> Mapping[str, str]:
+    """For who knows no more than the job's id."""
+    return {"job_id": job_id}
 
 
 @define
@@ -53,9 +65,12 @@ class Runner:
         relays: Mapping[str, Relay] | None = None,
         bound: Mapping[str, str] | None = None,
         spare: bool = False,
+        ids: Ids = nothing_more,
+        beside: Beside | None = None,
     ) -> None:
         """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
-        engine's next process warm."""
+        engine's next process warm; `ids` are those of a job, for the log; `beside` says whether the
+        new weights of a swap may be loaded beside the old (none: never)."""
         self._post = post
         self._ready = ready
         self._spec = spec
@@ -63,8 +78,11 @@ class Runner:
         self._relays = dict(relays or {})
         self._bound = dict(bound or {})
         self._keep_spare = spare
+        self._ids = ids
         self._steps: dict[str, _Step] = {}
         self._processes: dict[str, EngineProcess] = {}
+        self._beside = beside
+        self._arriving: dict[str, EngineProcess] = {}
         self._spare: EngineProcess | None = None
         self._owed: EngineSettings | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -105,6 +123,8 @@ class Runner:
         """One report per step, whatever happens: the slot of its job depends on it."""
         effect = step.effect
         step.begun = True
+        # The step has a task, and so a context, of its own: whatever it logs bears the job's ids.
+        structlog.contextvars.bind_contextvars(**self._ids(effect.job_id))
         report: ev.Event
         try:
             report = await self._carry_out(step)
@@ -138,19 +158,22 @@ class Runner:
     async def _evict(self, evict: Evict) -> ev.Event:
         before = await measured(evict.device)
         await self._burial(evict.device)
-        process = self._processes.pop(evict.device, None)
-        if process is not None:
-            await process.bury(evict.device)
-            if evict.everything:
-                # A load follows: it may want the spare there is, which a new one would replace.
-                self._owed = process.settings
-            else:
-                self._chore(self._renew_spare(process.settings))
         if evict.everything:
             sharing = [
                 relay for name, relay in self._relays.items() if self._bound.get(name) == evict.device
             ]
             await asyncio.gather(*(_give_back(relay) for relay in sharing))
+        process = self._processes.get(evict.device)
+        if process is not None and evict.everything:
+            # A load follows: it may want the spare there is, which a new one would replace.
+            self._owed = process.settings
+        if await self._spares(evict):
+            return ev.Evicted(evict.job_id, spared=True)
+        process = self._processes.pop(evict.device, None)
+        if process is not None:
+            await process.bury(evict.device)
+            if not evict.everything:
+                self._chore(self._renew_spare(process.settings))
         after = await measured(evict.device)
         if before is not None and after is not None:
             log.info(
@@ -163,37 +186,69 @@ class Runner:
             )
         return ev.Evicted(evict.job_id)
 
+    async def _spares(self, evict: Evict) -> bool:
+        """Whether our engine may stay while the model of the step that follows is loaded beside it."""
+        process = self._processes.get(evict.device)
+        if self._beside is None or evict.beside is None or process is None:
+            return False
+        try:
+            room = await self._beside(self._spec(evict.beside, evict.device))
+        except errors.BackendFault:
+            return False
+        log.info("room beside" if room else "no room beside", device=evict.device, job_id=evict.job_id)
+        # It may have died while we looked: then its Vanished has to come before our report.
+        await self._burial(evict.device)
+        return room and self._processes.get(evict.device) is process
+
     async def _load(self, step: _Step, load: Load) -> ev.Event:
         settings = self._engines.get(load.resident.backend)
         if settings is None:
             fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
-            return ev.Failed(load.job_id, fault, lost=True)
+            return ev.Failed(load.job_id, fault, lost=not load.beside)
         await self._burial(load.device)
-        ghost = self._processes.pop(load.device, None)
-        if ghost is not None:
-            await ghost.bury(load.device)
+        ghosts = [self._arriving.pop(load.device, None)]
+        if not load.beside:
+            ghosts.append(self._processes.pop(load.device, None))
+        for ghost in ghosts:
+            if ghost is not None:
+                await ghost.bury(load.device)
         try:
             spec = self._spec(load.resident, load.device)
             process = await self._take(settings)
         except errors.BackendFault as exc:
-            return ev.Failed(load.job_id, exc.fault, lost=True)
+            return ev.Failed(load.job_id, exc.fault, lost=not load.beside)
         except OSError:
             log.exception("engine process could not be started", engine=settings.name)
             fault = load_failed(
                 settings.provider, load.resident.model, "its process could not be started"
             )
-            return ev.Failed(load.job_id, fault, lost=True)
+            return ev.Failed(load.job_id, fault, lost=not load.beside)
         step.process = process
-        self._processes[load.device] = process
+        self._arriving[load.device] = process
         report = await child_load(process, load, spec, self._post)
+        if isinstance(report, ev.Loaded):
+            await self._arrived(process, load)
+        else:
+            # What was spared is still there, or its death is told before this.
+            await self._burial(load.device)
+            if load.beside and isinstance(report, ev.Failed):
+                report = attrs.evolve(report, lost=False)
+        del self._arriving[load.device]
         owed, self._owed = self._owed, None
         if owed is not None:
             self._chore(self._renew_spare(owed))
-        if isinstance(report, ev.Loaded):
-            process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
-        elif self._processes.get(load.device) is process:
-            del self._processes[load.device]
         return report
+
+    async def _arrived(self, process: EngineProcess, load: Load) -> None:
+        """The new engine takes its place; what was spared for so long goes now."""
+        await self._burial(load.device)
+        old = self._processes.pop(load.device, None)
+        if old is not None:
+            await old.bury(load.device)
+        self._processes[load.device] = process
+        process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
+        if process.died.is_set():  # while the old one was buried
+            self._idle_death(process, load.device, load.resident)
 
     async def _run(self, step: _Step, run: Run) -> ev.Event:
         if step.obeys.is_set():
@@ -282,11 +337,13 @@ class Runner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._chores, return_exceptions=True)
-        processes = [*self._processes.values(), *([self._spare] if self._spare else [])]
+        processes = [*self._processes.values(), *self._arriving.values()]
+        processes += [self._spare] if self._spare else []
         for process in processes:
             process.busy = True
         await asyncio.gather(*(process.bury("cpu") for process in processes))
         self._processes.clear()
+        self._arriving.clear()
         self._spare = None
 
 

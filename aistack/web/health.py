@@ -16,11 +16,12 @@ from aistack.web.keys import SCHEDULER
 def ready(snapshot: Snapshot) -> bool:
     """Whether `/generate` would be served: a tag is selected and its last load did not fail.
 
-    It stays true while the weights are out for another job, and is false between a swap's evict
-    and its load, when neither the old nor the new weights could answer.
+    It stays true while the weights are out for another job. While a swap loads, it is true only if a
+    slot still holds the old weights: else neither they nor the new ones could answer.
     """
     loading = any(job.op is Op.SWAP and job.step is Step.LOAD for job in snapshot.jobs.values())
-    return snapshot.selected is not None and snapshot.selected_ok and not loading
+    here = any(slot.resident == snapshot.selected for slot in snapshot.slots)
+    return snapshot.selected is not None and snapshot.selected_ok and (here or not loading)
 
 
 async def health(request: web.Request) -> web.StreamResponse:

@@ -17,6 +17,7 @@ from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
 from aistack.jobs.states import Op
+from aistack.web import trace
 from aistack.web.answers import json_answer
 from aistack.web.bodies import read_json
 from aistack.web.delivery import deliver
@@ -24,14 +25,12 @@ from aistack.web.internal_body import ChatAsked, Defaults, chat_request, generat
 from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import CONFIG, SCHEDULER
 from aistack.web.patience import patience
-from aistack.web.request_id import choose, request_id
+from aistack.web.request_id import request_id
 from aistack.wire.accepted import SwapAnswer
 from aistack.wire.base import Wire
 from aistack.wire.tokens import ChatCompletion, TokenEvents
 
 HEADER = "X-Internal-API-Key"
-TRACE = "X-Trace-ID"
-PATHS = frozenset({"/generate", "/models", "/models/swap", "/stats"})
 BACKEND = "nanochat"
 FIGURES: web.AppKey[GenerationFigures] = web.AppKey("generation_figures")
 
@@ -57,18 +56,7 @@ def authorise(request: web.Request) -> None:
                 status_override=401,
             )
         )
-
-
-def trace_id(request: web.BaseRequest) -> str:
-    """The caller's trace id if it is a harmless word, else the request's id; the same at every call."""
-    sent = request.headers.get(TRACE, "").strip(" \t")
-    return sent if choose(sent) == sent else request_id(request)
-
-
-async def echo_trace(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Put the trace id on every response of these routes, refusals included."""
-    if request.path in PATHS:
-        response.headers[TRACE] = trace_id(request)
+    trace.accepted(request)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -116,7 +104,7 @@ async def _deliver(
     context = {
         "client": request.remote or "",
         "messages": len(asked.messages),
-        "trace_id": trace_id(request),
+        **trace.job_ids(request),
     }
     job = Job(
         job_id(),
@@ -166,7 +154,7 @@ async def swap(request: web.Request) -> web.StreamResponse:
     config = request.app[CONFIG]
     tag = swap_tag(await read_json(request, config.server))
     await asyncio.to_thread(nano_weights.find, config.inference.root, tag)
-    context = {"client": request.remote or "", "trace_id": trace_id(request)}
+    context = {"client": request.remote or "", **trace.job_ids(request)}
     job = evolve(selection(tag), request_id=request_id(request), context=context)
     return await deliver(request, request.app[SCHEDULER], job)
 

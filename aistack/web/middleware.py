@@ -9,10 +9,9 @@ import structlog
 from aiohttp import web
 
 from aistack.errors import BackendFault, internal
-from aistack.web import guard
+from aistack.web import guard, trace
 from aistack.web.faults import answer, cut, from_http, gone
 from aistack.web.keys import BEGUN, CONFIG, LOST
-from aistack.web.request_id import request_id
 
 log = structlog.get_logger("aistack.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,7 +27,7 @@ async def access_line(request: web.Request, handler: Handler) -> web.StreamRespo
     loop = asyncio.get_running_loop()
     started = loop.time()
     status = _LEFT
-    with structlog.contextvars.bound_contextvars(request_id=request_id(request)):
+    with structlog.contextvars.bound_contextvars(**trace.log_ids(request)):
         try:
             response: web.StreamResponse = await handler(request)
             if not request.get(LOST, False):
@@ -46,6 +45,7 @@ async def access_line(request: web.Request, handler: Handler) -> web.StreamRespo
                 status=status,
                 ms=round((loop.time() - started) * 1000, 1),
             )
+            trace.over()
 
 
 @web.middleware

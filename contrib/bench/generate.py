@@ -1,143 +1,65 @@
-"""Tokens from local weights: through scheduler and engine process against the engine called directly.
+"""Tokens from local weights over HTTP against the engine called directly in a process of its own.
 
-Needs torch and transformers in the interpreter it is run with. The tiny weights are those of the
-tests; the others are random, of the size of a nanochat of depth 12, and are made in a temporary
-folder (about 0.7 GB). One thread on both sides.
+Needs torch, transformers and tiktoken in the interpreter it is run with. The tiny weights are those of
+the tests; the others are random, of the size of a nanochat of depth 12, and are made in a temporary
+folder (1.3 GB for two). Greedy, one thread, niceness 0 on both sides; both must say the same.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import http.client
 import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from aistack.backends import nano_weights
-from aistack.chunks import Generate, Message, ModelSpec, Vram
-from aistack.ids import job_id
-from aistack.jobs import SELECTED, Job, Op, Resident, Route, Slot, Snapshot, Transition
-from aistack.jobs import events as ev
-from aistack.jobs.effects import Emit, OpenStream
-from aistack.run.process import EngineSettings
-from aistack.run.runner import Runner
-from aistack.run.scheduler import Scheduler
-from aistack.wire.tokens import ChatCompletion, TokenEvents
-from contrib.bench.harness import ROOT, Row, median
+from contrib.bench.harness import ROOT, Row, Server, free_port, median, percentile, serving, wait_healthy
+from contrib.bench.health import Prober
+from contrib.bench.random_nanochat import make_random
 
 TINY = ROOT / "tests" / "data" / "models" / "tiny-nanochat"
-D12 = {
-    "sequence_len": 2048,
-    "vocab_size": 65536,
-    "n_layer": 12,
-    "n_head": 6,
-    "n_kv_head": 6,
-    "n_embd": 768,
-}
+KEY = "bench"
+AUTH = {"X-Internal-API-Key": KEY}
 LIMIT_S = 300.0
-
-
-def make_random(root: Path, tag: str, seed: int) -> None:
-    """A checkpoint of the size of d12 with random weights, and a vocabulary of 65536 entries."""
-    import pickle
-
-    import tiktoken
-    import torch
-
-    from aistack.backends.nano_tokenizer import ASSISTANT, BOS, USER
-
-    torch.manual_seed(seed)
-    width, layers, rows = D12["n_embd"], D12["n_layer"], D12["vocab_size"]
-    state = {"transformer.wte.weight": torch.randn(rows, width).bfloat16()}
-    state["lm_head.weight"] = torch.randn(rows, width) * 0.05
-    square, up, down = (width, width), (4 * width, width), (width, 4 * width)
-    for layer in range(layers):
-        for part in ("attn.c_q", "attn.c_k", "attn.c_v", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
-            shape = {"mlp.c_fc": up, "mlp.c_proj": down}.get(part, square)
-            state[f"transformer.h.{layer}.{part}.weight"] = torch.randn(shape) * width**-0.5
-    folder = root / tag
-    (folder / "tokenizer").mkdir(parents=True)
-    torch.save(state, folder / "model_000001.pt")
-    (folder / "meta_000001.json").write_text(json.dumps({"model_config": D12}))
-    tools = tuple(f"<|{tool}_{end}|>" for tool in ("python", "output") for end in ("start", "end"))
-    names = (BOS, *USER, *ASSISTANT, *tools)
-    ranks = {bytes([value]): value for value in range(256)}
-    for number in range(rows - len(names) - 256):
-        ranks[bytes(divmod(number, 256))] = 256 + number
-    encoding = tiktoken.Encoding(
-        name="random",
-        pat_str=r"\s+|\S+",
-        mergeable_ranks=ranks,
-        special_tokens={name: rows - len(names) + place for place, name in enumerate(names)},
-    )
-    (folder / "tokenizer" / "tokenizer.pkl").write_bytes(pickle.dumps(encoding))
-
-
-def request(tokens: int, seed: int) -> Generate:
-    """Sampled, so that every token is a different one; the same on both sides."""
-    return Generate((Message("user", "Count to sixty."),), 1.0, 50, tokens, seed=seed)
-
-
-# --- the engine called directly -----------------------------------------------------------------------
-
-
-def direct_main(path: str) -> None:
-    """The reference: one process, one engine, orders as lines of JSON."""
-    import threading
-
-    from aistack.backends.nanochat import Nanochat
-    from aistack.chunks import Token
-
-    engine = Nanochat()
-    engine.load(ModelSpec(Path(path).name, path, "cpu", {"threads": 1}), lambda progress: None)
-    print(json.dumps({"loaded": True}), flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        begin = time.perf_counter()
-        texts = [
-            item.text
-            for item in engine.run(request(order["tokens"], order["seed"]), threading.Event())
-            if isinstance(item, Token)
-        ]
-        took = time.perf_counter() - begin
-        print(json.dumps({"s": took, "text": "".join(texts)}), flush=True)
+LOOK_S = 0.002
+ONE_TOKEN_MORE_S = 0.02
 
 
 class Direct:
-    """That process; `loaded_s` is what starting it, importing and loading took."""
+    """The reference process; `loaded_s` is what starting it, importing and loading took."""
 
     def __init__(self, path: Path) -> None:
         begin = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "contrib.bench.generate", str(path)],
+            [sys.executable, "-m", "contrib.bench.generate_direct", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
             text=True,
         )
-        self.read()
+        self._read()
         self.loaded_s = time.perf_counter() - begin
 
-    def read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
-    def ask(self, tokens: int, seed: int) -> tuple[float, str]:
-        """Seconds, and the text."""
+    def ask(self, text: str, tokens: int) -> dict[str, Any]:
+        """`s` seconds, `text`, and the number of `tokens`."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"tokens": tokens, "seed": seed}) + "\n")
+        self.process.stdin.write(json.dumps({"text": text, "tokens": tokens}) + "\n")
         self.process.stdin.flush()
-        answer = self.read()
-        return answer["s"], answer["text"]
+        return self._read()
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -145,158 +67,144 @@ class Direct:
         self.process.wait(30)
 
 
-# --- the same through scheduler, runner and engine process --------------------------------------------
+class Api:
+    """The internal API of a running server, over kept connections."""
 
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.looking = server.connection()
 
-class Service:
-    """One slot. Answers are read from their outlets as the delivery would."""
+    def get(self, path: str) -> dict[str, Any]:
+        self.looking.request("GET", path, headers=AUTH)
+        answer: dict[str, Any] = json.loads(self.looking.getresponse().read())
+        return answer
 
-    def __init__(self, root: Path, spare: bool) -> None:
-        self.root = root
-        self.ended: dict[str, Transition] = {}
-        self.scheduler = Scheduler(Snapshot((Slot("cpu"),)), [self._note])
-        settings = EngineSettings(
-            "nanochat", "aistack.backends.nanochat:Nanochat", "nanochat", sys.executable, 3, 120, 120, 0
-        )
-        self.runner = Runner(
-            self.scheduler.post, self.scheduler.ready, self._spec, {"nanochat": settings}, spare=spare
-        )
-        self.scheduler.steps = self.runner
-
-    def _note(self, transition: Transition) -> None:
-        if transition.target.value == "done":
-            self.ended[transition.job.id] = transition
-
-    def _spec(self, resident: Resident, device: str) -> ModelSpec:
-        found = nano_weights.find(self.root, resident.model)
-        return ModelSpec(found.tag, found.path, device, {"threads": 1})
-
-    async def swap(self, tag: str) -> float:
-        """Seconds from the order to the end of the job."""
-        route = Route("nanochat", tag, Vram.OWN)
-        wire = ChatCompletion("", 0, tag, stream=False)
-        name = job_id()
+    def swap(self, tag: str) -> float:
+        """Seconds from the order to the end of the job, as /stats tells it."""
         begin = time.perf_counter()
-        self.scheduler.submit(Job(name, name, Op.SWAP, route, None, _Accepts(wire)))
-        await asyncio.wait_for(self.scheduler.quiet(), LIMIT_S)
-        took = time.perf_counter() - begin
-        outcome = self.ended[name].job.outcome
-        assert outcome is not None
-        assert outcome.ended.value == "ok", outcome
-        return took
+        self.looking.request("POST", "/models/swap", json.dumps({"model_tag": tag}), AUTH)
+        response = self.looking.getresponse()
+        body = response.read()
+        assert response.status == 202, body
+        while True:
+            last = self.get("/stats")["last_swap"]
+            if last["status"] != "running":
+                assert last == {"model_tag": tag, "status": "ok", "error": None}, last
+                return time.perf_counter() - begin
+            assert time.perf_counter() - begin < LIMIT_S
+            time.sleep(LOOK_S)
 
-    async def ask(self, tokens: int, seed: int) -> tuple[float, str]:
-        """Seconds from the order to the closed stream, and the text."""
+    def begin(self, text: str, tokens: int) -> http.client.HTTPConnection:
+        connection = self.server.connection()
+        body = {"messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": tokens}
+        connection.request("POST", "/generate", json.dumps(body), AUTH)
+        return connection
+
+    def ask(self, text: str, tokens: int) -> tuple[float, str]:
+        """Seconds from the request to the end of the stream, and the text."""
         begin = time.perf_counter()
-        _, outlet = self._submit(tokens, seed)
-        answer = await asyncio.wait_for(outlet.collect(), LIMIT_S)
+        with contextlib.closing(self.begin(text, tokens)) as connection:
+            response = connection.getresponse()
+            body = response.read().decode()
         took = time.perf_counter() - begin
-        frames = [effect.frame for effect in answer if isinstance(effect, Emit)]
-        events = [json.loads(frame.removeprefix(b"data: ")) for frame in frames]
-        assert events[-1] == {"done": True}, events[-1]
+        events = [json.loads(block[6:]) for block in body.split("\n\n") if block.startswith("data: ")]
+        assert events[-1] == {"done": True}, body[-300:]
         return took, "".join(event.get("token", "") for event in events)
 
-    async def leave(self, tokens: int, seed: int) -> tuple[float, float]:
-        """Seconds from leaving after some tokens to a free slot, and seconds a token takes."""
-        job, outlet = self._submit(tokens, seed)
-        assert isinstance(await asyncio.wait_for(outlet.get(), LIMIT_S), OpenStream)
+    def leave(self, text: str, tokens: int) -> tuple[float, float]:
+        """Seconds from closing the connection in mid-stream to a free slot, as /stats tells it, and
+        seconds a token takes."""
         times = []
-        for _ in range(12):
-            await asyncio.wait_for(outlet.get(), LIMIT_S)
-            times.append(time.perf_counter())
+        connection = self.begin(text, tokens)
+        response = connection.getresponse()
+        while len(times) < 12:
+            if response.readline().startswith(b"data: "):
+                times.append(time.perf_counter())
+        assert self.get("/stats")["busy_workers"] == 1, "it was over before the client left"
         begin = time.perf_counter()
-        self.scheduler.post(ev.ClientGone(job.id))
-        await asyncio.wait_for(self.scheduler.quiet(), LIMIT_S)
-        took = time.perf_counter() - begin
-        return took, median([b - a for a, b in pairwise(times)])
-
-    def _submit(self, tokens: int, seed: int) -> tuple[Job, Any]:
-        name = job_id()
-        route = Route("nanochat", SELECTED, Vram.OWN)
-        job = Job(name, name, Op.GENERATE, route, request(tokens, seed), TokenEvents())
-        return job, self.scheduler.submit(job)
+        response.close()
+        connection.close()
+        while self.get("/stats")["busy_workers"]:
+            assert time.perf_counter() - begin < LIMIT_S
+        return time.perf_counter() - begin, median([b - a for a, b in pairwise(times)])
 
 
-class _Accepts:
-    """The wire of a change of weights that nobody reads."""
-
-    streams = False
-
-    def __init__(self, wire: ChatCompletion) -> None:
-        self.head, self.frame, self.tail, self.fault = wire.head, wire.frame, wire.tail, wire.fault
-
-    def body(self, parts: Any, result: Any) -> Any:
-        from aistack.wire.base import Answer
-
-        return Answer(202, b"")
-
-
-@contextlib.asynccontextmanager
-async def serving(root: Path, spare: bool = False) -> AsyncIterator[Service]:
-    service = Service(root, spare)
-    task = asyncio.create_task(service.scheduler.run())
-    try:
-        yield service
-    finally:
-        await service.runner.close()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+@contextlib.contextmanager
+def serve(root: Path, spare: str = "off", beside: str = "never") -> Iterator[Api]:
+    """A service with these weights, none selected."""
+    settings = {
+        "AISTACK_INFERENCE__API_KEY": KEY,
+        "AISTACK_INFERENCE__ROOT": str(root),
+        "AISTACK_INFERENCE__SWAP_BESIDE": beside,
+        "AISTACK_SLOTS__DEVICES": "cpu",
+        "AISTACK_ENGINES__NICE": "0",
+    }
+    with serving(spare=spare, **settings) as server:
+        api = Api(server)
+        try:
+            yield api
+        finally:
+            api.looking.close()
 
 
-class Peak:
-    """The largest sum of resident bytes of our children, looked at every 20 ms."""
+class Peak(threading.Thread):
+    """The largest sum of resident bytes of the engine processes, looked at every 20 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self.me = psutil.Process(server.process.pid)
         self.bytes = 0
+        self.over = threading.Event()
 
-    async def __aenter__(self) -> Peak:
-        self.task = asyncio.create_task(self._look())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.task.cancel()
-
-    async def _look(self) -> None:
-        me = psutil.Process()
-        while True:
+    def run(self) -> None:
+        while not self.over.wait(0.02):
             total = 0
-            for child in me.children(recursive=True):
+            for child in self.me.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     total += child.memory_info().rss
             self.bytes = max(self.bytes, total)
-            await asyncio.sleep(0.02)
+
+    def __enter__(self) -> Peak:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
 
 
-async def speed(root: Path, tag: str, tokens: int, pairs: int) -> list[Row]:
-    """Tokens per second and the way from a client that leaves to a free slot."""
+def speed(root: Path, tag: str, tokens: int, pairs: int, bar: bool) -> list[Row]:
+    """Tokens per second, and the way from a client that leaves to a free slot."""
     direct = Direct(root / tag)
     rates: list[float] = []
     references: list[float] = []
+    questions = ("Count to sixty.", "Count to sixty. z", "z Count to sixty.")
     try:
-        async with serving(root) as service:
-            await service.swap(tag)
-            await service.ask(4, 0)
-            direct.ask(4, 0)
-            for seed in range(1, pairs + 1):
-                one, text = await service.ask(tokens, seed)
-                other, same = await asyncio.to_thread(direct.ask, tokens, seed)
-                assert text == same, "the two sides said different things"
-                rates.append(tokens / one)
-                references.append(tokens / other)
-            left = [await service.leave(400, seed) for seed in range(min(pairs, 8))]
+        with serve(root) as api:
+            api.swap(tag)
+            api.ask("z", 4)
+            direct.ask("z", 4)
+            for turn in range(pairs):
+                text = questions[turn % len(questions)]
+                took, said = api.ask(text, tokens)
+                reference = direct.ask(text, tokens)
+                assert said == reference["text"], "the two sides said different things"
+                rates.append(reference["tokens"] / took)
+                references.append(reference["tokens"] / reference["s"])
+            # 2000 tokens are far more than are made before the client leaves
+            left = [api.leave("z", 2000) for _ in range(min(pairs, 8))]
     finally:
         direct.close()
     ratio = median([a / b for a, b in zip(rates, references, strict=True)])
-    late = max(took - (2 * step + 0.02) for took, step in left)
+    over = max(took - (2 * step + ONE_TOKEN_MORE_S) for took, step in left)
     return [
         Row(
-            f"{tag}: tokens/s",
+            f"{tag}: tokens/s over HTTP",
             f"{median(rates):.1f}",
-            f"{median(references):.1f}",
+            f"{median(references):.1f} direct",
             ratio,
-            ">= 0.95",
-            ratio >= 0.95,
+            ">= 0.95" if bar else "reported",
+            ratio >= 0.95 if bar else None,
         ),
         Row(
             f"{tag}: client leaves -> slot free, ms",
@@ -304,37 +212,72 @@ async def speed(root: Path, tag: str, tokens: int, pairs: int) -> list[Row]:
             f"one token {1000 * median([step for _, step in left]):.1f}",
             None,
             "<= 2 tokens + 20 ms",
-            late <= 0,
+            over <= 0,
         ),
     ]
 
 
-async def swaps(root: Path, tags: tuple[str, str], pairs: int) -> list[Row]:
+def responsive(root: Path, tag: str, tokens: int, turns: int) -> Row:
+    """/health while a generation runs, against a bare server asked at the same times."""
+    port = free_port()
+    bare = subprocess.Popen([sys.executable, "-m", "contrib.bench.bare", str(port)], cwd=ROOT)
+    try:
+        wait_healthy(port)
+        with serve(root) as api:
+            api.swap(tag)
+            api.ask("z", 4)
+            probers = [Prober(api.server.port), Prober(port)]
+            for prober in probers:
+                prober.start()
+            for _ in range(turns):
+                api.ask("Count to sixty.", tokens)
+            for prober in probers:
+                prober.stop.set()
+                prober.join()
+    finally:
+        bare.terminate()
+        bare.wait(10)
+    ours, theirs = probers[0].took, probers[1].took
+    p99, most = percentile(ours, 0.99), max(ours)
+    bare99, bare_most = percentile(theirs, 0.99), max(theirs)
+    return Row(
+        f"{tag}: /health while generating; {len(ours)} probes",
+        f"p50 {median(ours):.2f}, p99 {p99:.2f}, max {most:.1f} ms",
+        f"p50 {median(theirs):.2f}, p99 {bare99:.2f}, max {bare_most:.1f} ms bare",
+        p99 / bare99,
+        "p99 <= max(10 ms, 2x), max <= max(100 ms, 2x)",
+        p99 <= max(10, 2 * bare99) and most <= max(100, 2 * bare_most),
+    )
+
+
+def swaps(root: Path, tags: tuple[str, str], pairs: int) -> list[Row]:
     """A change of weights without a drain, against a fresh interpreter that loads the same."""
     cold: list[float] = []
     warm: list[float] = []
+    side: list[float] = []
     fresh: list[float] = []
-    async with serving(root) as service, Peak() as peak:
-        await service.swap(tags[1])
-        single = 0
+    with serve(root) as api:
+        api.swap(tags[1])
+        with Peak(api.server) as after:
+            for turn in range(pairs):
+                tag = tags[turn % 2]
+                cold.append(api.swap(tag))
+                direct = Direct(root / tag)
+                fresh.append(direct.loaded_s)
+                direct.close()
+    with serve(root, spare="on") as api:
+        api.swap(tags[1])
+        api.swap(tags[0])
         for turn in range(pairs):
-            tag = tags[turn % 2]
-            peak.bytes = 0
-            cold.append(await service.swap(tag))
-            single = max(single, peak.bytes)
-            direct = await asyncio.to_thread(Direct, root / tag)
-            fresh.append(direct.loaded_s)
-            direct.close()
-    async with serving(root, spare=True) as service:
-        await service.swap(tags[1])
-        await service.swap(tags[0])
-        for turn in range(pairs):
-            await asyncio.wait_for(asyncio.gather(*service.runner._chores), LIMIT_S)
-            await asyncio.sleep(max(fresh) * 1.5)  # its imports
-            warm.append(await service.swap(tags[(turn + 1) % 2]))
+            time.sleep(max(fresh) * 1.5)  # the spare's imports
+            warm.append(api.swap(tags[(turn + 1) % 2]))
+    with serve(root, beside="auto") as api:
+        api.swap(tags[1])
+        with Peak(api.server) as beside:
+            side += [api.swap(tags[turn % 2]) for turn in range(pairs)]
     ratio = median([a / b for a, b in zip(cold, fresh, strict=True)])
     name = f"swap of {tags[0]}"
-    seconds = f"{median(fresh):.2f}"
+    seconds = f"{median(fresh):.2f} fresh interpreter"
     return [
         Row(f"{name}, s", f"{median(cold):.2f}", seconds, ratio, "<= 1.1", ratio <= 1.1),
         Row(
@@ -342,25 +285,37 @@ async def swaps(root: Path, tags: tuple[str, str], pairs: int) -> list[Row]:
             f"{median(warm):.2f}",
             seconds,
             median(warm) / median(fresh),
-            "-",
+            "reported",
             None,
         ),
-        Row(f"{name}: peak memory of engines, MB", f"{single / 1e6:.0f}", "", None, "-", None),
+        Row(
+            f"{name} beside the old, s",
+            f"{median(side):.2f}",
+            seconds,
+            median(side) / median(fresh),
+            "reported",
+            None,
+        ),
+        Row(
+            f"{name}: peak memory of engines, MB",
+            f"{after.bytes / 1e6:.0f} after the old",
+            f"{beside.bytes / 1e6:.0f} beside it",
+            None,
+            "reported",
+            None,
+        ),
     ]
 
 
 def run(quick: bool) -> list[Row]:
     """All rows."""
-    rows = asyncio.run(speed(TINY, "tiny-ada", 100, 5 if quick else 20))
-    rows += asyncio.run(swaps(TINY, ("tiny-ada", "tiny-bo"), 2 if quick else 5))
+    rows = speed(TINY, "tiny-ada", 100, 5 if quick else 20, bar=False)
+    rows += swaps(TINY, ("tiny-ada", "tiny-bo"), 2 if quick else 5)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_random(root, "d12-one", 1)
         make_random(root, "d12-two", 2)
-        rows += asyncio.run(speed(root, "d12-one", 32 if quick else 64, 3 if quick else 8))
-        rows += asyncio.run(swaps(root, ("d12-one", "d12-two"), 2 if quick else 5))
+        rows += speed(root, "d12-one", 32 if quick else 64, 3 if quick else 8, bar=True)
+        rows.append(responsive(root, "d12-one", 64, 2 if quick else 10))
+        rows += swaps(root, ("d12-one", "d12-two"), 2 if quick else 5)
     return rows
-
-
-if __name__ == "__main__":
-    direct_main(sys.argv[1])

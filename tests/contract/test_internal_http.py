@@ -7,13 +7,24 @@ is one that no machine has.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import fields_dict
 
+from aistack.config import InferenceSection
 from aistack.stats import job_ids
+from aistack.web.internal_body import (
+    CONTENT_MAX,
+    MESSAGES_MAX,
+    TEMPERATURE_MAX,
+    TOKENS_MAX,
+    TOP_K_MAX,
+    TOTAL_MAX,
+)
 from tests.backends.listening import ROOT
 from tests.contract.client import Answer
 from tests.contract.service import Service, running
@@ -272,6 +283,23 @@ def test_stats_of_an_idle_service(internal: Service) -> None:
     }
 
 
+def test_the_page_tells_every_member_and_limit(internal: Service) -> None:
+    page = (ROOT / "docs" / "api" / "internal.md").read_text(encoding="utf-8")
+    told = get(internal, "/stats")
+    members = {*told, *told["workers"][0], *internal.client.get("/health").json}
+    members |= {*get(internal, "/models"), *get(internal, "/models")["models"][0]}
+    assert [
+        name for name in sorted(members) if f"`{name}`" not in page and f'"{name}"' not in page
+    ] == []
+    for limit in (MESSAGES_MAX, CONTENT_MAX, TOTAL_MAX, TEMPERATURE_MAX, TOP_K_MAX, TOKENS_MAX):
+        assert re.search(rf"\b{limit:g}\b", page), limit
+    settings = fields_dict(InferenceSection)
+    for name in ("temperature", "top_k", "max_tokens"):
+        assert f"| {settings[name].default:g} (`inference.{name}`) |" in page
+    for name in settings:
+        assert f"inference.{name}" in page, name
+
+
 @pytest.mark.parametrize(
     ("sent", "told"),
     [("mine.1", "mine.1"), (" mine.1 ", "mine.1"), ("x" * 128, "x" * 128)]
@@ -293,11 +321,24 @@ def test_b91_the_trace_id_is_on_every_answer(sent: str | None, told: str | None,
     assert (done.job.op.value, job_ids(done.job)["trace_id"]) == ("swap", told)
 
 
-def test_wrong_methods_are_405(internal: Service) -> None:
+@pytest.mark.parametrize("sent", ["conversation.7", None, "", "a b", "x" * 129])
+def test_b92_the_conversations_trace_id_is_echoed_when_sent(sent: str | None, internal: Service) -> None:
+    """On good answers and refusals; what is no harmless word is not sent back."""
+    headers = {} if sent is None else {"x-session-trace-id": sent}
+    told = "conversation.7" if sent == "conversation.7" else None
+    for key in (AUTH, {}):
+        for method, path in ROUTES:
+            answer = internal.client.ask(method, path, b"{" if method == "POST" else None, key | headers)
+            assert answer.headers.get("x-session-trace-id") == told
+    assert "x-session-trace-id" not in internal.client.get("/health", headers).headers
+
+
+def test_b90_wrong_methods_are_405_unknown_paths_404(internal: Service) -> None:
     for method, path in ROUTES:
         other = "GET" if method == "POST" else "POST"
         assert internal.client.ask(other, path, None, AUTH).status == 405
         assert internal.client.ask(method, f"{path}/", None, AUTH).status == 404
+    assert internal.client.get("/nothing", AUTH).error["code"] == "not_found"
 
 
 # --- changing weights ---------------------------------------------------------------------------------
@@ -329,7 +370,7 @@ def test_b68_a_swap_needs_a_tag(body: Any, internal: Service) -> None:
         "C:x",
     ],
 )
-def test_an_invalid_tag_is_400(tag: str, internal: Service) -> None:
+def test_b81_an_invalid_tag_is_400(tag: str, internal: Service) -> None:
     since = internal.mark
     answer = swap(internal, tag)
     assert (answer.status, answer.error["code"]) == (400, "invalid_field")

@@ -141,14 +141,17 @@ def check_step(world: World, effect: do.Evict | do.Load | do.Run) -> None:
     assert not (submitted and world.draining), "a new job starts while draining"
     truth = world.ours[effect.device]
     match effect:
-        case do.Evict(everything=everything):
+        case do.Evict(everything=everything, beside=beside):
+            assert beside is None or (job.op is Op.SWAP and beside == job.route.resident)
             alone = job.route.vram is Vram.EXTERNAL or job.op is Op.UNLOAD
             assert everything == (not alone), "evicts too much or too little"
             if job.op is Op.UNLOAD:
                 assert truth in (None, job.route.resident), "unloads what it does not name"
         case do.Load(resident=resident):
             assert resident == job.route.resident, "loads another model"
-            assert truth is None, "loads on top of a model of ours"
+            spared = isinstance(event, ev.Evicted) and event.spared
+            assert truth is None or spared, "loads on top of a model of ours"
+            assert effect.beside == (snapshot.slot(effect.device).resident is not None)
             assert isinstance(reported, do.Evict) and reported.everything, "loads beside foreign memory"
             assert effect.device not in world.foreign, "loads beside foreign memory"
         case do.Run(route=route, request=request):

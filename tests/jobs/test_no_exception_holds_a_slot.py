@@ -229,7 +229,8 @@ def holding(column: Column) -> Snapshot:
     ("event", "kind", "lost"),
     [
         (ev.Evicted("j", 7.0), ev.Failed, True),
-        (ev.Loaded("j", 7.0), ev.Failed, False),
+        (ev.Evicted("j", 7.0, spared=True), ev.Failed, False),
+        (ev.Loaded("j", 7.0), ev.Failed, True),
         (ev.Finished("j", b.RESULT, 7.0), ev.Failed, False),
         (ev.Failed("j", b.BROKEN, False, 7.0), ev.Failed, False),
         (ev.Failed("j", b.BROKEN, True, 7.0), ev.Failed, True),
@@ -274,3 +275,12 @@ def test_no_recovery_where_no_holder_could_be_hurt() -> None:
         assert recovery(running, event) is None
     waiting = b.with_job(running, b.listen("p", patience=1))
     assert recovery(waiting, ev.WaitExpired("p", 1)) is None
+
+
+def test_a_lost_report_of_a_load_beside_leaves_nothing_in_the_book() -> None:
+    """The old engine has gone and the new one is unknown: neither may be run as the other."""
+    job = evolve(b.swap("j"), state=State.ADMITTED, step=Step.LOAD, slot="gpu0")
+    for held, lost in ((b.OLD, True), (None, False)):
+        instead = recovery(b.with_job(b.service(held, selected=b.OLD), job), ev.Loaded("j"))
+        assert isinstance(instead, ev.Failed)
+        assert instead.lost is lost

@@ -56,6 +56,14 @@ def test_row_3_nothing_is_selected(walk: Start) -> None:
     assert w.fault("j").kind is ErrorKind.NETWORK
 
 
+def test_row_3_nothing_is_selected_yet(walk: Start) -> None:
+    """While the first weights load, waiting helps."""
+    w = walk(WHISPER)
+    w.new(b.swap("s"))
+    assert w.new(b.generate("j", patience=30)) == REFUSED
+    assert (w.fault("j").code, w.fault("j").retry_after) == (Code.DRAINING, 5)
+
+
 def test_row_4_its_model_cools_down_even_when_the_slot_is_busy(walk: Start) -> None:
     w = walk(WHISPER)
     cool(w, PARAKEET)

@@ -279,3 +279,58 @@ def test_a_bound_swap_keeps_to_its_card(walk: Start) -> None:
     assert w.said("s", do.Evict).device == "gpu1"
     change(w)
     assert w.snapshot.selected == NEW and w.resident("gpu0") == OLD
+
+
+# --- the new weights beside the old -----------------------------------------------------------------
+
+
+def test_a_spared_model_stays_until_the_new_one_is_there(walk: Start) -> None:
+    w = walk(OLD, selected=OLD)
+    w.new(b.swap("s"))
+    assert w.said("s", do.Evict) == do.Evict("s", "gpu0", everything=True, beside=NEW)
+    assert w("spared", "s") == "Load(s)"
+    assert w.said("s", do.Load) == do.Load("s", "gpu0", NEW, beside=True)
+    assert w.resident() == OLD and w.new(b.generate("g")) == "Respond(g) Discard(g)"
+    assert w("loaded", "s") == "Discard(s)"
+    assert w.resident() == NEW and w.snapshot.selected == NEW
+
+
+def test_a_load_that_fails_beside_leaves_the_old_model_where_it_is(walk: Start) -> None:
+    w = walk(OLD, selected=OLD)
+    w.new(b.swap("s"))
+    w("spared", "s")
+    assert w("load fails", "s") == "Discard(s)"
+    assert w.ended["s"].ended is Ended.FAILED
+    assert w.resident() == OLD and w.snapshot.selected == OLD
+    assert w.new(b.generate("g", b.WHOLE)) == "Run(g)", "nothing has to be loaded again"
+
+
+def test_a_spared_model_that_dies_meanwhile(walk: Start) -> None:
+    for ending in ("loaded", "load fails"):
+        w = walk(OLD, selected=OLD)
+        w.new(b.swap("s"))
+        w("spared", "s")
+        w("dies", "gpu0")
+        w("vanished", "gpu0")
+        assert w.resident() is None
+        w(ending, "s")
+        assert w.resident() == (NEW if ending == "loaded" else None)
+
+
+def test_only_old_weights_are_spared(walk: Start) -> None:
+    """Not another engine's model; and a job that is no swap spares nothing."""
+    w = walk(WHISPER, selected=OLD)
+    w.new(b.swap("s"))
+    assert w.said("s", do.Evict).beside is None
+    w = walk(OLD, selected=OLD)
+    w.new(b.listen("a"))
+    assert w.said("a", do.Evict).beside is None
+
+
+def test_a_stop_after_a_model_was_spared_keeps_it(walk: Start) -> None:
+    w = walk(OLD, selected=OLD)
+    w.new(b.swap("s"))
+    w("drain")
+    w("drain expired")
+    assert w("spared", "s") == "Discard(s)"
+    assert w.resident() == OLD

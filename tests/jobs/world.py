@@ -97,8 +97,10 @@ class World:
 
     def _reports(self, job_id: str, step: do.Evict | do.Load | do.Run) -> Iterator[Move]:
         match step:
-            case do.Evict():
+            case do.Evict(beside=beside):
                 yield ("evicted", job_id)
+                if beside is not None and self.ours[step.device] is not None:
+                    yield ("spared", job_id)
             case do.Load():
                 yield ("loaded", job_id)
                 yield ("load fails", job_id, "broken")
@@ -121,6 +123,8 @@ class World:
         """Whether the outstanding step there tells of the engine's death itself."""
         for step in self.steps.values():
             if step.device == device:
+                if isinstance(step, do.Load) and step.beside:
+                    return False
                 return not (isinstance(step, do.Run) and step.route.vram is Vram.RESERVED)
         return False
 
@@ -180,6 +184,10 @@ class World:
                 if step.everything:
                     self.foreign -= {step.device}
                 event = ev.Evicted(job_id)
+            case "spared":
+                assert isinstance(step, do.Evict)
+                self.foreign -= {step.device}
+                event = ev.Evicted(job_id, spared=True)
             case "loaded":
                 assert isinstance(step, do.Load)
                 self.ours[step.device] = step.resident
@@ -187,6 +195,8 @@ class World:
             case "finish":
                 event = ev.Finished(job_id, RESULT)
             case "fail":
+                event = ev.Failed(job_id, fault)
+            case "load fails" if isinstance(step, do.Load) and step.beside:
                 event = ev.Failed(job_id, fault)
             case "lose" | "load fails":
                 self.ours[step.device] = None

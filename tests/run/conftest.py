@@ -108,6 +108,7 @@ class Rig:
         import attrs
 
         spare = changes.pop("spare", False)
+        beside = changes.pop("beside", None)
         settings = attrs.evolve(self.settings, **changes)
         self.runner = Runner(
             self.scheduler.post,
@@ -117,6 +118,7 @@ class Rig:
             {"fake-relay": self.relay},
             {"fake-relay": "cpu"},
             spare=spare,
+            beside=beside,
         )
         self.scheduler.steps = self.runner
         return self.runner
