@@ -134,6 +134,7 @@ class Shown:
         self._at = float("-inf")
         self._share = 0.0
         self._last = Progress(0.0, None, DOWNLOAD)
+        self._before = 0.0
 
     def __enter__(self) -> Shown:
         return self
@@ -145,6 +146,10 @@ class Shown:
         """So much has arrived."""
         if progress.unit != DOWNLOAD:
             return
+        if progress.done < self._last.done:  # the next of several repositories
+            self._before += self._last.done
+            self._share = 0.0
+            self.clear()
         self._last = progress
         if sys.stderr.isatty():
             self._draw(progress)
@@ -154,7 +159,7 @@ class Shown:
     @property
     def size(self) -> str:
         """` (484 MB)`, or nothing if it is not known."""
-        whole = self._last.total or self._last.done
+        whole = self._before + self._last.done
         return f" ({megabytes(whole)})" if whole else ""
 
     def clear(self) -> None:

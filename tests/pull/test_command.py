@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.pull.conftest import BOUND_S, ROOT, Running, cached, command, environment
 
@@ -81,3 +85,27 @@ def test_a_failure_does_not_keep_the_others_back(hub: Running, tmp_path: Path) -
         "aistack: whisper-base: The model could not be downloaded: the Hugging Face Hub does not have it"
         in done.stderr
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_sees_a_bar(hub: Running, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "aistack", "pull", "tiny"],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env=environment(tmp_path, hub.double.url, COLUMNS="100"),
+            cwd=ROOT,
+            timeout=BOUND_S,
+            check=False,
+        )
+        os.set_blocking(ours, False)
+        seen = os.read(ours, 65536).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert (done.returncode, done.stdout) == (0, "whisper-tiny: fetched (7.21 MB).\n")
+    assert re.search(r"\rwhisper-tiny: 100%\|.*7\.21M/7\.21M", seen)
+    assert seen.endswith("\r"), "the bar is taken away at the end"
