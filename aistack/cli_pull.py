@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -179,7 +180,7 @@ class Shown:
                 initial=int(progress.done),
                 unit="B",
                 unit_scale=True,
-                dynamic_ncols=True,
+                ncols=shutil.get_terminal_size().columns - 1,
                 leave=False,
             )
         self._bar.total = progress.total
