@@ -174,13 +174,15 @@ class Shown:
             from tqdm import tqdm  # type: ignore[import-untyped]
 
             tqdm.monitor_interval = 0
+            columns, rows = shutil.get_terminal_size()
             self._bar = tqdm(
                 desc=self._model,
                 total=progress.total,
                 initial=int(progress.done),
                 unit="B",
                 unit_scale=True,
-                ncols=shutil.get_terminal_size().columns - 1,
+                ncols=columns - 1,
+                nrows=rows,
                 leave=False,
             )
         self._bar.total = progress.total
