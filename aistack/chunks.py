@@ -172,9 +172,14 @@ class Token:
 Chunk = Segment | Notice | Head | Piece | Token
 
 
+DOWNLOAD = "download"
+"""The unit of a download's progress: bytes on the disk, of those there will be."""
+
+
 @frozen
 class Progress:
-    """How far a step is: `done` of `total` in `unit` ("s" of audio, "bytes" of a download, "tokens")."""
+    """How far a step is: `done` of `total` in `unit`: "s" of audio, "tokens", DOWNLOAD (bytes that have
+    arrived from a hub), or "bytes" read into memory."""
 
     done: float
     total: float | None

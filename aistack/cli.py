@@ -1,4 +1,4 @@
-"""The command line: `aistack serve | transcribe | models | sample-config | states`.
+"""The command line: `aistack serve | transcribe | models | pull | doctor | ...`.
 
 Only the parser lives here, and what it imports is light: each command imports what it needs when
 it runs, so that `aistack --help` answers at once and `serve` listens within a second.
@@ -76,6 +76,30 @@ def parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", parents=[common, client], help="list the models")
     models.add_argument("--json", action="store_true", help="print the server's answer")
 
+    pull = commands.add_parser(
+        "pull",
+        parents=[common],
+        help="fetch a model's weights ahead of time",
+        description="Fetch weights into the libraries' own caches, where the server finds them. A "
+        "download that broke off goes on where it stopped. No server is needed.",
+    )
+    pull.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="as a client would name it: small, parakeet, auto, ...",
+    )
+
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help="say what works here, what is missing, and how to get it",
+        description="Look at everything a server here would need: the configuration, each engine's "
+        "libraries (loaded in a process of their own), audio, cards, weights, disk, ports, hubs "
+        "and other servers. The exit code is 1 if anything that is configured is broken.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+
     commands.add_parser("sample-config", help="print a configuration file with every setting explained")
     commands.add_parser("states", help="print the states of a job and what leads where")
     return top
@@ -127,9 +151,17 @@ def _run(args: argparse.Namespace) -> int:
         return OK
     if args.command == "states":
         return _states()
+    if args.command == "doctor":
+        from aistack.cli_doctor import doctor
+
+        return doctor(args)
     loaded = _load(args)
     if loaded is None:
         return USAGE
+    if args.command == "pull":
+        from aistack.cli_pull import pull
+
+        return pull(args, loaded)
     if args.command == "serve":
         from aistack.cli_serve import serve
 

@@ -142,7 +142,7 @@ COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "DOES": lambda model: ",".join(model.get("capabilities", ())),
     "LANGUAGES": lambda model: _languages(model.get("languages")),
     "STREAMS": lambda model: _yes(model.get("supports_streaming")),
-    "LOADED": lambda model: _yes(model.get("loaded")),
+    "LOADED": lambda model: _coming(model.get("download")) or _yes(model.get("loaded")),
     "ON DISK": lambda model: _yes(model.get("on_disk")),
 }
 
@@ -163,6 +163,15 @@ def _languages(codes: Sequence[str] | None) -> str:
     if not codes:
         return ""
     return " ".join(codes) if len(codes) <= 6 else f"{' '.join(codes[:5])} +{len(codes) - 5}"
+
+
+def _coming(download: Mapping[str, Any] | None) -> str:
+    """How far a download is."""
+    if not download:
+        return ""
+    total = download.get("total")
+    share = f"{min(download['bytes'] / total, 1):.0%}".replace("%", " %") if total else ""
+    return f"downloading {share}".rstrip()
 
 
 def _yes(value: bool | None) -> str:

@@ -41,6 +41,16 @@ class HealthResponse:
 
 
 @frozen(kw_only=True)
+class Download:
+    """How far the first download of a model's weights is."""
+
+    bytes: int = field(metadata={"says": "Bytes that have arrived."})
+    total: int | None = field(
+        default=None, metadata={"says": "Bytes there will be; absent while not known."}
+    )
+
+
+@frozen(kw_only=True)
 class ModelEntry:
     """One model that can be asked for right now, or the routing alias."""
 
@@ -70,6 +80,9 @@ class ModelEntry:
     )
     translate: bool | None = field(
         default=None, metadata={"says": "Whether speech can be translated to English."}
+    )
+    download: Download | None = field(
+        default=None, metadata={"says": "Present while the model's weights are being downloaded."}
     )
 
 

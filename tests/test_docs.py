@@ -104,7 +104,16 @@ def test_settings_named_in_the_pages_exist() -> None:
 
 def test_fields_of_a_model_are_told() -> None:
     page = (ROOT / "docs/api/models.md").read_text(encoding="utf-8")
-    fields = {"id", "owned_by", "created", "capabilities", "languages", "supports_streaming", "loaded"}
+    fields = {
+        "id",
+        "owned_by",
+        "created",
+        "capabilities",
+        "languages",
+        "supports_streaming",
+        "loaded",
+        "download",
+    }
     shared = {"translate", "word_timestamps", "max_seconds", "is_routing_alias"}
     assert {name for name in fields | shared if f"`{name}`" not in page} == set()
     assert shared - {"is_routing_alias"} <= set(ModelCard.__annotations__)

@@ -92,6 +92,15 @@ class Engine(Protocol):
         ...
 
 
+class Fetches(Protocol):
+    """What an engine also has whose weights come from a hub."""
+
+    def fetch(self, model: ModelSpec, report: Report) -> None:
+        """Bring the weights onto the disk, where `load` will find them; imports no heavy library.
+        Raises whatever the hub's library raises, or BackendFault."""
+        ...
+
+
 class Relay(Protocol):
     """Someone else's server, reached over HTTP. Runs on the loop; closing its generator cancels it."""
 

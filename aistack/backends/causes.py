@@ -52,6 +52,8 @@ HUB_NAMES = frozenset(
         "HFValidationError",
         "XetDownloadError",
         "FileMetadataError",
+        "BrokenOff",
+        "Damaged",
     }
 )
 
@@ -121,6 +123,13 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
     if numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "The model could not be read or stored: a folder on the server is not accessible."
     names = set().union(*(_names(cause) for cause in causes))
+    if "BrokenOff" in names:
+        return (
+            "The model could not be downloaded completely: the connection to the Hugging Face Hub broke "
+            "off. The next attempt goes on where this one stopped."
+        )
+    if "Damaged" in names:
+        return "The model was downloaded, but arrived damaged, and was thrown away. Try again."
     if "GatedRepoError" in names:
         return "The model could not be downloaded: its owner asks for a licence to be accepted first."
     if "RepositoryNotFoundError" in names:

@@ -2,19 +2,19 @@
 
 The look at the disk needs no library, because routing and the model list ask it in the gateway's own
 process. Layouts: `models--Owner--name/snapshots/<revision>/` (Hugging Face, documented) and
-`models/owner/name/` below ModelScope's cache with its older variants.
+`models/owner--name/snapshots/<revision>/` below ModelScope's cache, with its older variants.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aistack.backends.base import Report
 from aistack.backends.weights import cache_dir
-from aistack.chunks import Progress
+from aistack.chunks import DOWNLOAD, Progress
 
 POLL_S = 1.0
 """Seconds between two looks at how much has arrived."""
@@ -26,15 +26,25 @@ def _complete(directory: Path, needed: Iterable[str]) -> bool:
     return all((directory / name).is_file() for name in needed)
 
 
+def folder_of(repo_id: str) -> str:
+    """The folder of a repository in the Hugging Face cache."""
+    return f"models--{repo_id.replace('/', '--')}"
+
+
 def in_huggingface(repo_id: str, needed: Iterable[str], environ: Mapping[str, str]) -> Path | None:
     """The directory of a copy that has all `needed` files, the revision of `main` first."""
-    repository = cache_dir(environ) / f"models--{repo_id.replace('/', '--')}"
+    repository = cache_dir(environ) / folder_of(repo_id)
     try:
         main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
     except OSError:
         main = ""
+    return _snapshot(repository, tuple(needed), main)
+
+
+def _snapshot(repository: Path, needed: Sequence[str], first: str) -> Path | None:
+    """A complete directory below `snapshots`, the revision `first` before all others."""
     try:
-        found = sorted((repository / "snapshots").iterdir(), key=lambda path: path.name != main)
+        found = sorted((repository / "snapshots").iterdir(), key=lambda path: (path.name != first, path))
     except OSError:
         return None
     return next((path for path in found if _complete(path, needed)), None)
@@ -43,10 +53,13 @@ def in_huggingface(repo_id: str, needed: Iterable[str], environ: Mapping[str, st
 def in_modelscope(repo_id: str, needed: Iterable[str], environ: Mapping[str, str]) -> Path | None:
     """The same in ModelScope's cache, whose layout has changed over the years."""
     owner, _, name = repo_id.partition("/")
-    return next(
+    needed = tuple(needed)
+    root = modelscope_cache(environ)
+    newest = _snapshot(root / "models" / f"{owner}--{name}", needed, "master")
+    return newest or next(
         (
             base / owner / variant
-            for base in _modelscope_roots(environ)
+            for base in (root / "models", root / "hub" / "models", root / "hub", root)
             for variant in (name.replace(".", "___"), name)
             if _complete(base / owner / variant, needed)
         ),
@@ -54,10 +67,10 @@ def in_modelscope(repo_id: str, needed: Iterable[str], environ: Mapping[str, str
     )
 
 
-def _modelscope_roots(environ: Mapping[str, str]) -> Iterator[Path]:
+def modelscope_cache(environ: Mapping[str, str]) -> Path:
+    """ModelScope's cache, by the same variable as its own library."""
     home = Path(environ.get("HOME") or "~").expanduser()
-    base = Path(environ.get("MODELSCOPE_CACHE") or home / ".cache" / "modelscope").expanduser()
-    yield from (base / "models", base / "hub" / "models", base / "hub", base)
+    return Path(environ.get("MODELSCOPE_CACHE") or home / ".cache" / "modelscope").expanduser()
 
 
 # --- fetching ----------------------------------------------------------------------------------------
@@ -77,16 +90,23 @@ def fetched(
     from concurrent.futures import ThreadPoolExecutor, wait
 
     seen = -1
+
+    def look() -> None:
+        nonlocal seen
+        size = arrived()
+        if size > seen:
+            seen = size
+            whole = total()
+            known = whole if whole is not None and whole >= size > 0 else None
+            report(Progress(float(size), known, DOWNLOAD))
+
     with ThreadPoolExecutor(1, "fetch") as pool:
         future = pool.submit(download)
         while not wait((future,), timeout=POLL_S).done:
-            size = arrived()
-            if size > seen:
-                seen = size
-                whole = total()
-                known = whole if whole is not None and whole >= size > 0 else None
-                report(Progress(float(size), known, "bytes"))
-        return future.result()
+            look()
+        result = future.result()
+    look()
+    return result
 
 
 def size_of(directory: Path) -> int:
@@ -101,43 +121,68 @@ def size_of(directory: Path) -> int:
     return total
 
 
-def from_huggingface(repo_id: str, patterns: list[str], report: Report) -> Path:
-    """Download the files that match, and return their directory. Raises what the hub's library does."""
-    import fnmatch
+def from_huggingface(repo_id: str, patterns: Sequence[str], report: Report) -> Path:
+    """Download the files that match, and return their directory. Raises what the hub's library does,
+    BrokenOff, Damaged, and OSError (also when there is too little space, before anything is fetched).
 
-    from huggingface_hub import HfApi, snapshot_download
+    Large files go on where an earlier download stopped, which the library itself cannot do.
+    """
+    from huggingface_hub import snapshot_download
 
-    totals: list[float] = []
+    from aistack.backends import resume
+
+    repository = cache_dir(os.environ) / folder_of(repo_id)
+    files: list[resume.Remote] = []
 
     def download() -> str:
-        files = HfApi().model_info(repo_id, files_metadata=True).siblings or []
-        wanted = [
-            file.size or 0
-            for file in files
-            if any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in patterns)
-        ]
-        totals.append(float(sum(wanted)))
-        return str(snapshot_download(repo_id, allow_patterns=patterns))
+        files.extend(resume.listed(repo_id, patterns))
+        resume.room_for(files, repository)
+        for file in files:
+            if file.large:
+                resume.fetch(file, repository)
+        found = snapshot_download(repo_id, allow_patterns=list(patterns))
+        resume.tidy(repository)
+        return str(found)
 
-    repository = cache_dir(os.environ) / f"models--{repo_id.replace('/', '--')}"
+    def total() -> float | None:
+        return float(sum(file.size for file in files)) or None
+
+    return Path(
+        fetched(download, lambda: sum(resume.arrived(file, repository) for file in files), total, report)
+    )
+
+
+def from_modelscope(repo_id: str, report: Report) -> Path:
+    """Download a whole repository from ModelScope. Raises what its library raises.
+
+    The library goes on where an earlier download stopped by itself.
+    """
+    from modelscope import snapshot_download
+
+    root = modelscope_cache(os.environ)
+    before = size_of(root)
+    sizes: dict[str, float] = {}
+
+    def download() -> Any:
+        return snapshot_download(repo_id, progress_callbacks=[_noting(sizes)])
+
     return Path(
         fetched(
             download,
-            lambda: size_of(repository / "blobs"),
-            lambda: totals[0] if totals else None,
+            lambda: max(size_of(root) - before, 0),
+            lambda: sum(sizes.values()) or None,
             report,
         )
     )
 
 
-def from_modelscope(repo_id: str, report: Report) -> Path:
-    """Download a whole repository from ModelScope. Raises what its library raises."""
-    from modelscope import snapshot_download
+def _noting(sizes: dict[str, float]) -> type[Any]:
+    """A progress callback that only notes how large each file is; made by the library, one a file."""
+    from modelscope.hub.callback import ProgressCallback
 
-    root = next(_modelscope_roots(os.environ)).parent
-    before = size_of(root)
+    class Noting(ProgressCallback):  # type: ignore[misc]
+        def __init__(self, filename: str, file_size: int) -> None:
+            super().__init__(filename, file_size)
+            sizes[filename] = float(file_size)
 
-    def download() -> Any:
-        return snapshot_download(repo_id)
-
-    return Path(fetched(download, lambda: max(size_of(root) - before, 0), lambda: None, report))
+    return Noting

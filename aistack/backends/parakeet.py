@@ -154,6 +154,10 @@ class Parakeet:
         except (TypeError, ValueError) as exc:
             raise senseless(self.provider) from exc
 
+    def fetch(self, model: ModelSpec, report: Report) -> None:
+        """Bring the weights onto the disk, and no further. Raises what the hub's library raises."""
+        self._file(model.source, report)
+
     def _file(self, source: str, report: Report) -> Path:
         """The `.nemo` file. The hub is asked only for what is nowhere on disk."""
         path = Path(source)

@@ -117,11 +117,8 @@ class SenseVoice:
         """Find or fetch the weights, then load them. Whatever goes wrong becomes a plain sentence."""
         self._model = self._vad = None
         try:
-            options = model.options
-            self._configure(options)
-            where = str(options.get("hub") or "ms")
-            directory = directory_of(model.source, where, self.provider, report)
-            vad = directory_of(str(options.get("vad") or VAD), where, self.provider, report)
+            self._configure(model.options)
+            directory, vad = self._directories(model, report)
             report(Progress(0.0, None, "bytes"))
             imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
@@ -132,6 +129,20 @@ class SenseVoice:
             raise BackendFault(missing(self)) from exc
         except Exception as exc:  # the libraries below raise whatever they like, down to Exception
             raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
+
+    def fetch(self, model: ModelSpec, report: Report) -> None:
+        """Bring the weights onto the disk, and no further. Raises BackendFault, or what a hub's library
+        raises."""
+        self._configure(model.options)
+        self._directories(model, report)
+
+    def _directories(self, model: ModelSpec, report: Report) -> tuple[Path, Path]:
+        """The directories of the model and of its voice activity model, fetched if need be."""
+        where = str(model.options.get("hub") or "ms")
+        directory = directory_of(model.source, where, self.provider, report)
+        return directory, directory_of(
+            str(model.options.get("vad") or VAD), where, self.provider, report
+        )
 
     def _configure(self, options: Mapping[str, Any]) -> None:
         """Take over the options; one that makes no sense is a fault that says so."""

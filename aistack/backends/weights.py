@@ -1,4 +1,4 @@
-"""Where Whisper's weights are: which sizes there are, what is on disk, and getting what is not.
+"""Where Whisper's weights are: which sizes there are, and what is on disk.
 
 The look at the disk is pure and needs none of the heavy libraries, because routing and the model
 list ask it in the gateway's own process. It reads the layout of the Hugging Face cache
@@ -10,11 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from aistack.backends.base import Report
 from aistack.backends.sizes import SIZES
-from aistack.chunks import Progress
 
 _HUB_IDS = {
     "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
@@ -87,63 +84,3 @@ def snapshot(repo_id: str, environ: Mapping[str, str]) -> Path | None:
 def weights_on_disk(size: str, environ: Mapping[str, str]) -> bool:
     """Whether a size could be loaded without any network. Milliseconds; imports nothing."""
     return snapshot(hub_id(size), environ) is not None
-
-
-# --- fetching --------------------------------------------------------------------------------------
-
-POLL_S = 1.0
-"""Seconds between two looks at how much has arrived."""
-
-
-def fetch(repo_id: str, report: Report) -> Path:
-    """Download a model into the cache and return its directory. Raises what the hub's library raises.
-
-    Progress is what lies in the cache, in bytes, and is reported only when it has grown: a download
-    that hangs must look like one. The report is always made in the calling thread.
-    """
-    from concurrent.futures import ThreadPoolExecutor, wait
-
-    from huggingface_hub import snapshot_download
-
-    totals: list[float] = []
-    repository = cache_dir(os.environ) / f"models--{repo_id.replace('/', '--')}"
-    seen = -1
-    with ThreadPoolExecutor(1, "fetch") as pool:
-        download = pool.submit(
-            snapshot_download, repo_id, allow_patterns=list(PATTERNS), tqdm_class=_bars(totals)
-        )
-        while not wait((download,), timeout=POLL_S).done:
-            size = _arrived(repository)
-            if size > seen:
-                seen = size
-                total = max(totals, default=0.0)
-                report(Progress(float(size), total if total >= size > 0 else None, "bytes"))
-        return Path(download.result())
-
-
-def _arrived(repository: Path) -> int:
-    """Bytes in a repository's blobs, complete or not."""
-    total = 0
-    try:
-        with os.scandir(repository / "blobs") as entries:
-            for entry in entries:
-                total += entry.stat().st_size
-    except OSError:  # not there yet, or a part was just renamed
-        pass
-    return total
-
-
-def _bars(totals: list[float]) -> type[Any]:
-    """A progress bar class that draws nothing and notes how many bytes are expected in all."""
-    from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-    class Silent(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **kwargs | {"disable": True})
-
-        def refresh(self, *args: Any, **kwargs: Any) -> None:
-            if self._bytes and self.total:
-                totals.append(float(self.total))
-
-    return Silent

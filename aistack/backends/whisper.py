@@ -17,11 +17,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aistack.backends import hub
 from aistack.backends.audio import Audio, Piece, pieces
 from aistack.backends.base import CancelToken, ModelCard, Report, Yielded, missing
 from aistack.backends.causes import kind_of_library, load_fault
 from aistack.backends.sizes import SIZES
-from aistack.backends.weights import fetch, hub_id, lacking, snapshot, weights_on_disk
+from aistack.backends.weights import PATTERNS, hub_id, lacking, snapshot, weights_on_disk
 from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
@@ -100,6 +101,10 @@ class Whisper:
         except Exception as exc:  # the libraries below raise whatever they like, down to Exception
             raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
 
+    def fetch(self, model: ModelSpec, report: Report) -> None:
+        """Bring the weights onto the disk, and no further. Raises what the hub's library raises."""
+        self._directory(model.source, report)
+
     def _directory(self, source: str, report: Report) -> Path:
         """The directory with the model's files. The hub is asked only for what is nowhere on disk."""
         directory: Path | None
@@ -112,7 +117,7 @@ class Whisper:
                     "The configured model is neither a Whisper size, nor a Hugging Face id, nor a "
                     "directory that exists."
                 )
-            directory = snapshot(repo_id, os.environ) or fetch(repo_id, report)
+            directory = snapshot(repo_id, os.environ) or hub.from_huggingface(repo_id, PATTERNS, report)
         lack = lacking(directory)
         if lack:
             raise self._unloadable(

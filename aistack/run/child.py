@@ -24,12 +24,14 @@ import queue  # noqa: E402
 import signal  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
+from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
-from aistack.backends.base import as_one, spaced  # noqa: E402
+from aistack.backends.base import as_one, missing, spaced  # noqa: E402
+from aistack.backends.causes import load_fault  # noqa: E402
 from aistack.chunks import Progress, from_frame, to_frame  # noqa: E402
-from aistack.errors import fault_from  # noqa: E402
+from aistack.errors import BackendFault, fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
@@ -50,6 +52,7 @@ class Child:
         self.cancelled: str | None = None
         self.warming: threading.Thread | None = None
         self.told = 0.0
+        self.unit = ""
         module, _, name = target.partition(":")
         self.engine: Any = getattr(importlib.import_module(module), name)()
 
@@ -61,10 +64,14 @@ class Child:
                 data = data[os.write(self.frames_out, data) :]
 
     def progress(self, job: str, progress: Progress) -> None:
-        """Tell how far it is, ten times a second at most: engines report as often as they like."""
+        """Tell how far it is, ten times a second at most: engines report as often as they like.
+
+        What begins is always told: nobody may think that a download goes on which is over.
+        """
         now = time.monotonic()
-        if now - self.told >= PROGRESS_S or progress.done == progress.total:
-            self.told = now
+        begins = progress.unit != self.unit
+        if begins or now - self.told >= PROGRESS_S or progress.done == progress.total:
+            self.told, self.unit = now, progress.unit
             self.say("progress", job=job, progress=to_frame(progress))
 
     def read(self) -> None:
@@ -100,6 +107,8 @@ class Child:
             try:
                 if order["do"] == "load":
                     self.load(job, order)
+                elif order["do"] == "fetch":
+                    self.fetch(job, order)
                 else:
                     self.run(job, order)
             except BaseException as exc:  # noqa: BLE001 - anything an engine raises becomes a fault
@@ -124,8 +133,21 @@ class Child:
         if self.warming is not None:
             self.warming.join()
 
-        self.engine.load(from_frame(order["model"]), lambda progress: self.progress(job, progress))
+        self.engine.load(from_frame(order["model"]), partial(self.progress, job))
         self.say("loaded", job=job)
+
+    def fetch(self, job: str, order: dict[str, Any]) -> None:
+        """Bring the weights of the order's model onto the disk; load nothing."""
+        report = partial(self.progress, job)
+        try:
+            self.engine.fetch(from_frame(order["model"]), report)
+        except BackendFault:
+            raise
+        except ModuleNotFoundError as exc:
+            raise BackendFault(missing(self.engine)) from exc
+        except Exception as exc:  # the hubs' libraries raise whatever they like
+            raise BackendFault(load_fault(exc, self.engine.provider, os.environ)) from exc
+        self.say("fetched", job=job)
 
     def run(self, job: str, order: dict[str, Any]) -> None:
         """Run the request, looking at the token between any two chunks."""

@@ -27,7 +27,7 @@ from aistack.backends.base import Engine, ModelCard
 from aistack.chunks import ModelSpec
 from aistack.config import Config
 from aistack.config_backends import EngineSection
-from aistack.contract import Capability, ModelEntry, ModelsList
+from aistack.contract import Capability, Download, ModelEntry, ModelsList
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.jobs.model import Resident
 from aistack.routing import AUTO, WHISPER_PREFIX, Chosen, EngineFacts, Facts
@@ -94,9 +94,13 @@ class Inventory:
         return routing.choose(name, language, translate, facts)
 
     async def models(
-        self, residents: Collection[Resident] = (), others: Sequence[ModelEntry] = ()
+        self,
+        residents: Collection[Resident] = (),
+        others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelsList:
-        """All entries; `residents` are in memory now; `others` (TTS, LLM) come last."""
+        """All entries; `residents` are in memory now, `downloads` on their way to the disk; `others`
+        (TTS, LLM) come last."""
         seen = await self._disk.get()
         voices = [
             _entry(engine, card, residents)
@@ -104,16 +108,18 @@ class Inventory:
             for card in of.cards
             if of.installed and card.capability == "tts"
         ]
-        return ModelsList(data=(*entries(seen.facts, seen.created, residents), *voices, *others))
+        listed = entries(seen.facts, seen.created, residents, downloads)
+        return ModelsList(data=(*listed, *voices, *others))
 
     async def entry(
         self,
         model: str,
         residents: Collection[Resident] = (),
         others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelEntry:
         """The entry listed under `model`. Raises BackendFault: 404 `model_not_found`."""
-        listed = await self.models(residents, others)
+        listed = await self.models(residents, others, downloads)
         for entry in listed.data:
             if entry.id == model:
                 return entry
@@ -225,9 +231,13 @@ class Remembered(Generic[T]):
 
 
 def entries(
-    facts: Facts, created: Mapping[str, int], residents: Collection[Resident]
+    facts: Facts,
+    created: Mapping[str, int],
+    residents: Collection[Resident],
+    downloads: Mapping[Resident, Download] = {},
 ) -> tuple[ModelEntry, ...]:
-    """The speech-to-text entries: `auto`, the engines' cards in order, local directories.
+    """The speech-to-text entries: `auto`, the engines' cards in order, local directories, and Whisper's
+    other sizes while they are being downloaded.
 
     Installed engines only. `created` are the times of local directories, unix seconds. A directory
     under the id of a card is that card's weights, no second entry.
@@ -253,6 +263,14 @@ def entries(
             for model in facts.local
             if model.lower() not in taken and model in facts.on_disk
         ]
+        shown = {entry.id for entry in listed}
+        listed += [
+            _entry("whisper", evolve(whisper, id=coming.model), residents)
+            for coming in downloads
+            if coming.backend == "whisper" and coming.model not in shown
+        ]
+    at = {coming.model: download for coming, download in downloads.items()}
+    listed = [evolve(entry, download=at.get(entry.id)) for entry in listed]
     alias = ModelEntry(
         id=AUTO,
         created=AUTO_CREATED,

@@ -17,6 +17,7 @@ from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
 from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Load, Run
+from aistack.run.downloads import DownloadLog
 from aistack.run.frames import fault_from_frame
 from aistack.run.process import EngineDied, EngineProcess
 
@@ -88,12 +89,15 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
             )
         else:
             process.send("load", job=load.job_id, model=to_frame(spec))
+            download = DownloadLog(model, process.backend, load.job_id)
             while True:
                 frame = await process.frame(process.settings.stall_s)
                 if frame.get("job") != load.job_id:
                     continue
                 if frame["say"] == "progress":
-                    post(ev.Progressed(load.job_id, from_frame(frame["progress"])))
+                    progress = from_frame(frame["progress"])
+                    download.note(progress)
+                    post(ev.Progressed(load.job_id, progress))
                 elif frame["say"] == "loaded":
                     process.busy = False
                     return ev.Loaded(load.job_id)

@@ -6,13 +6,13 @@ be tested with a scheduler of twenty lines.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from aistack.config import Config
-from aistack.contract import ModelEntry, ModelsList
+from aistack.contract import Download, ModelEntry, ModelsList
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Snapshot
@@ -73,9 +73,12 @@ class Inventory(Protocol):
         ...
 
     async def models(
-        self, residents: Collection[Resident] = (), others: Sequence[ModelEntry] = ()
+        self,
+        residents: Collection[Resident] = (),
+        others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelsList:
-        """All entries; `residents` are in memory now."""
+        """All entries; `residents` are in memory now, `downloads` under way."""
         ...
 
     async def entry(
@@ -83,6 +86,7 @@ class Inventory(Protocol):
         model: str,
         residents: Collection[Resident] = (),
         others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelEntry:
         """One of them. Raises BackendFault: 404 `model_not_found`."""
         ...

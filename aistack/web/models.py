@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from aistack.contract import ModelEntry
+from aistack.chunks import DOWNLOAD
+from aistack.contract import Download, ModelEntry
 from aistack.converters import to_plain
 from aistack.jobs.model import Resident, Snapshot
+from aistack.jobs.states import Step
 from aistack.web.answers import json_answer
 from aistack.web.keys import CONFIG, INVENTORY, OUTSIDE, SCHEDULER
 
@@ -16,18 +18,32 @@ def residents(snapshot: Snapshot) -> frozenset[Resident]:
     return frozenset(slot.resident for slot in snapshot.slots if slot.resident is not None)
 
 
+def downloads(snapshot: Snapshot) -> dict[Resident, Download]:
+    """What is being fetched for a load."""
+    return {
+        job.route.resident: Download(
+            bytes=int(job.progress.done),
+            total=None if job.progress.total is None else int(job.progress.total),
+        )
+        for job in snapshot.jobs.values()
+        if job.step is Step.LOAD and job.progress is not None and job.progress.unit == DOWNLOAD
+    }
+
+
 async def models(request: web.Request) -> web.StreamResponse:
     """The list."""
     here = residents(request.app[SCHEDULER].snapshot)
+    coming = downloads(request.app[SCHEDULER].snapshot)
     others = await _others(request)
-    return json_answer(to_plain(await request.app[INVENTORY].models(here, others)))
+    return json_answer(to_plain(await request.app[INVENTORY].models(here, others, coming)))
 
 
 async def model(request: web.Request) -> web.StreamResponse:
     """One entry. The id may contain slashes, escaped or not."""
     here = residents(request.app[SCHEDULER].snapshot)
+    coming = downloads(request.app[SCHEDULER].snapshot)
     others = await _others(request)
-    found = await request.app[INVENTORY].entry(request.match_info["id"], here, others)
+    found = await request.app[INVENTORY].entry(request.match_info["id"], here, others, coming)
     return json_answer(to_plain(found))
 
 

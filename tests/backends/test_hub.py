@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from aistack.backends import hub
-from aistack.chunks import Progress
+from aistack.chunks import DOWNLOAD, Progress
 from tests.backends.test_whisper_load import REPOSITORY, REVISION, Hub
 
 BOUND_S = 30.0
@@ -54,6 +54,8 @@ def test_an_incomplete_copy_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "place",
     [
+        "models/iic--ear-1.5/snapshots/master",
+        "models/iic--ear-1.5/snapshots/v2",
         "models/iic/ear-1___5",
         "models/iic/ear-1.5",
         "hub/models/iic/ear-1___5",
@@ -64,6 +66,13 @@ def test_an_incomplete_copy_is_none(tmp_path: Path) -> None:
 def test_all_layouts_of_modelscope(tmp_path: Path, place: str) -> None:
     found = put(tmp_path / place, "a")
     assert hub.in_modelscope("iic/ear-1.5", ("a",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
+
+
+def test_modelscopes_master_comes_first(tmp_path: Path) -> None:
+    snapshots = tmp_path / "models" / "iic--ear" / "snapshots"
+    put(snapshots / "a", "x")
+    found = put(snapshots / "master", "x")
+    assert hub.in_modelscope("iic/ear", ("x",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
 
 
 def test_modelscope_below_the_home_directory(tmp_path: Path) -> None:
@@ -97,7 +106,7 @@ def test_progress_only_when_bytes_have_arrived_and_in_this_thread() -> None:
 
     assert hub.fetched(download, arrived, lambda: 40.0, report) == "done"
     assert [(one.done, one.total) for one in reports] == [(0, None), (10, 40), (30, 40)]
-    assert {one.unit for one in reports} == {"bytes"}
+    assert {one.unit for one in reports} == {DOWNLOAD}
     assert threads == {threading.get_ident()}
 
 

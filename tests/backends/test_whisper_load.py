@@ -18,7 +18,7 @@ import faster_whisper
 import pytest
 
 from aistack.backends.whisper import Whisper, compute_type_of, device_of, threads_of
-from aistack.chunks import ModelSpec, Progress
+from aistack.chunks import ModelSpec
 from aistack.errors import BackendFault, Code, Fault
 from tests.backends.listening import AUDIO, ROOT, TINY, listen
 
@@ -200,8 +200,8 @@ import json, sys, time
 from aistack.backends.whisper import Whisper, weights_on_disk
 from aistack.chunks import ModelSpec
 from aistack.errors import BackendFault
-import aistack.backends.weights as weights, os, threading
-weights.POLL_S = 0.02
+import aistack.backends.hub as hub, os, threading
+hub.POLL_S = 0.02
 reports, threads, began = [], set(), time.monotonic()
 def report(progress):
     reports.append([progress.done, progress.total, progress.unit])
@@ -245,7 +245,10 @@ class Answer(BaseHTTPRequestHandler):
             return self.answer(self.server.status, b"{}", headers)
         files = {file.name: file.read_bytes() for file in TINY.iterdir()}
         if path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/main"):
-            siblings = [{"rfilename": name} for name in files]
+            siblings = [
+                {"rfilename": name, "size": len(data), "blobId": hashlib.sha1(data).hexdigest()}
+                for name, data in files.items()
+            ]
             info = {"id": REPOSITORY, "sha": REVISION, "siblings": siblings, "private": False}
             return self.answer(200, json.dumps(info).encode())
         if path == f"/api/models/{REPOSITORY}/tree/{REVISION}":
@@ -303,10 +306,11 @@ def load_small(cache: Path, hub: Hub | None = None, **environ: str) -> dict[str,
 def test_download_with_progress_and_then_no_hub_at_all(hub: Hub, tmp_path: Path) -> None:
     first = load_small(tmp_path, hub)
     assert first["fault"] is None and first["there"]
-    done = [report[0] for report in first["reports"] if report[0]]
+    done = [done for done, _, unit in first["reports"] if unit == "download"]
     assert first["main"], "reports are made in the thread that loads"
     assert done == sorted(done)
-    assert all(unit == "bytes" for _, _, unit in first["reports"])
+    assert done[-1] == sum(path.stat().st_size for path in TINY.iterdir())
+    assert first["reports"][-1] == [0.0, None, "bytes"], "the load goes on when the download is over"
     assert any("resolve" in path for path in hub.asked)
     hub.asked.clear()
     second = load_small(tmp_path, hub)
@@ -347,37 +351,3 @@ def test_a85_a_hub_that_refuses(status: int, words: str, hub: Hub, tmp_path: Pat
     kind, code, message, _ = load_small(tmp_path, hub)["fault"]
     assert (kind, code) == ("network", "model_load_failed")
     assert words in message
-
-
-def test_progress_is_what_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes grow while the download runs, the total is the hub's; silence while none comes."""
-    from aistack.backends import weights
-
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights, "POLL_S", 0.01)
-    blobs = tmp_path / "models--a--b" / "blobs"
-    seen: list[Progress] = []
-    told = threading.Event()
-
-    def report(progress: Progress) -> None:
-        seen.append(progress)
-        told.set()
-
-    def download(repo_id: str, *, allow_patterns: list[str], tqdm_class: Any) -> str:
-        bar = tqdm_class(total=0, unit="B")
-        bar.total = 300
-        bar.refresh()
-        blobs.mkdir(parents=True)
-        for size in (100, 200):
-            told.clear()
-            (blobs / "x.incomplete").write_bytes(bytes(size))
-            assert told.wait(10)
-        return str(tmp_path)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert weights.fetch("a/b", report) == tmp_path
-    assert [progress for progress in seen if progress.done] == [
-        Progress(100.0, 300.0, "bytes"),
-        Progress(200.0, 300.0, "bytes"),
-    ]
-    assert len(seen) <= 3

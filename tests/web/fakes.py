@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from attrs import evolve
 from aistack.app import build_app, listen, make_runner
 from aistack.chunks import Vram
 from aistack.config import Config
-from aistack.contract import ModelEntry, ModelsList
+from aistack.contract import Download, ModelEntry, ModelsList
 from aistack.errors import BackendFault, Code, malformed
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
@@ -110,7 +110,10 @@ class Listing:
         return Chosen(Route("fake", name or "fake-small", Vram.OWN), language, streams)
 
     async def models(
-        self, residents: Collection[Resident] = (), others: Sequence[ModelEntry] = ()
+        self,
+        residents: Collection[Resident] = (),
+        others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelsList:
         entry = ModelEntry(
             id="some/model",
@@ -119,6 +122,7 @@ class Listing:
             capabilities=("asr",),
             supports_streaming=True,
             loaded=Resident("fake", "some/model") in residents,
+            download=downloads.get(Resident("fake", "some/model")),
         )
         return ModelsList(data=(entry,))
 
@@ -127,8 +131,9 @@ class Listing:
         model: str,
         residents: Collection[Resident] = (),
         others: Sequence[ModelEntry] = (),
+        downloads: Mapping[Resident, Download] = {},
     ) -> ModelEntry:
-        for entry in (await self.models(residents)).data:
+        for entry in (await self.models(residents, others, downloads)).data:
             if entry.id == model:
                 return entry
         not_there = malformed("no such model", Code.MODEL_NOT_FOUND)

@@ -1,0 +1,57 @@
+"""Engines with every illness a library can have, for the probe."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from typing import Any
+
+
+class Healthy:
+    provider = "Healthy"
+    install = "pip install healthy"
+    requires: tuple[str, ...] = ("attrs",)
+
+    def cards(self) -> tuple[Any, ...]:
+        return ()
+
+    def warm(self) -> Any:
+        print("a library that greets on stdout")  # noqa: T201 - as some do
+
+
+class Missing(Healthy):
+    requires = ("attrs", "no_such_library")
+
+
+class Segfault(Healthy):
+    def warm(self) -> Any:
+        ctypes.string_at(0)
+
+
+class Hanging(Healthy):
+    def warm(self) -> Any:
+        threading.Event().wait(60)
+
+
+class Leaving(Healthy):
+    def warm(self) -> Any:
+        sys.stderr.write("something went wrong\nand this is the last line\n")
+        sys.stderr.flush()
+        os._exit(7)
+
+
+class Unloadable(Healthy):
+    """As torchaudio's CUDA build beside a torch for processors."""
+
+    def warm(self) -> Any:
+        try:
+            ctypes.CDLL("libc10_cuda_made_up.so")
+        except OSError as exc:
+            raise ImportError("the library cannot be used") from exc
+
+
+class Quitting(Healthy):
+    def warm(self) -> Any:
+        sys.exit("not on this machine")

@@ -1,0 +1,85 @@
+"""`aistack doctor` as a process of its own: a machine that is well, and one that is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aistack import cli, cli_doctor
+from aistack.config import Config
+from aistack.doctor import GROUPS, Finding
+from tests.pull.conftest import Running, command, environment, hub
+from tests.test_log import restored
+
+__all__ = ["hub", "restored"]
+
+HEAVY = "parakeet, sensevoice, nanochat"
+"""Their libraries take half a minute to load where they are installed: not looked at here."""
+
+
+def by_name(text: str) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in json.loads(text)["findings"]}
+
+
+def test_a_machine_that_is_well(hub: Running, tmp_path: Path) -> None:
+    environ = environment(tmp_path, hub.double.url, AISTACK_SERVER__LISTEN="127.0.0.1:0")
+    environ["AISTACK_ENGINES__DISABLED"] = HEAVY
+    done = command(environ, "doctor")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.endswith("\nEverything that is configured works.\n")
+    assert re.search(r"^  works    Faster-Whisper  faster-whisper \S+, ctranslate2 ", done.stdout, re.M)
+    assert re.search(r"^  works    PocketSphinx    pocketsphinx ", done.stdout, re.M)
+    assert re.search(r"^  note     parakeet        switched off by engines.disabled$", done.stdout, re.M)
+    assert re.search(r"-> aistack pull whisper-small$", done.stdout, re.M)
+    groups = re.findall(r"^([A-Z][\w ]+)$", done.stdout, re.M)
+    assert groups == list(GROUPS)
+    assert not re.search(r"Traceback|Error", done.stdout)
+
+
+def test_a_machine_that_is_ill(hub: Running, tmp_path: Path) -> None:
+    """A library that crashes when it is imported, a server that is configured and down, a bad port."""
+    broken = tmp_path / "broken" / "faster_whisper"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("import ctypes\nctypes.string_at(0)\n")
+    environ = environment(
+        tmp_path,
+        hub.double.url,
+        AISTACK_SERVER__LISTEN="192.0.2.7:8003",
+        AISTACK_OLLAMA__URL="http://127.0.0.1:9",
+        AISTACK_ENGINES__DISABLED=HEAVY,
+    )
+    environ["PYTHONPATH"] = f"{tmp_path / 'broken'}:{environ['PYTHONPATH']}"
+    done = command(environ, "doctor", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["ok"] is False
+    found = by_name(done.stdout)
+    assert {name for name, each in found.items() if each["state"] == "broken"} == {
+        "Faster-Whisper",
+        "192.0.2.7:8003",
+        "Ollama",
+    }
+    assert "crashed while they were loaded (SIGSEGV)" in found["Faster-Whisper"]["says"]
+    assert found["PocketSphinx"]["state"] == "works", "the others are looked at all the same"
+
+
+def test_a_configuration_that_is_invalid_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rest is then looked at with the defaults; here it is left out."""
+
+    async def nothing(config: Config, begun: object) -> list[Finding]:
+        assert config == Config()
+        return []
+
+    monkeypatch.setattr(cli_doctor, "_looked", nothing)
+    file = tmp_path / "aistack.toml"
+    file.write_text("[log]\nlevl = 1\n")
+    assert cli.main(["doctor", "--config", str(file)]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"^  BROKEN   settings  .*did you mean log\.level\.$", shown, re.M)
+    assert cli.main(["doctor", "--json", "--config", str(file)]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
