@@ -144,7 +144,7 @@ _KNOWN = {
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
     }
 }
-_PLACE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+_PLACE = re.compile(r"\{(\w+):?([^{}]*)\}")
 _PLACES: Mapping[str, tuple[str, str]] = {
     "id": ("Id of a model, slashes and all.", "whisper-small"),
     "path": ("The rest of the path.", "voices"),
@@ -223,10 +223,12 @@ def waits(operation: Operation) -> bool:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for name in _PLACE.findall(operation.path):
+    for name, pattern in _PLACE.findall(operation.path):
         says, example = _PLACES.get(name, (f"The {name}.", ""))
         place = {"name": name, "in": "path", "required": True, "description": says}
-        place["schema"] = {"type": "string", "minLength": 1}
+        place["schema"] = {"type": "string", "minLength": 1} | (
+            {} if pattern in ("", ".+") else {"pattern": f"^{pattern}$"}
+        )
         found.append({**place, **({"example": example} if example else {})})
     names = ["RequestId"]
     names += ["TraceId"] if operation.guard == "internal" else []
@@ -260,6 +262,8 @@ def _good(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     headers = [*_always(operation), *operation.headers]
     headers += ["Preference-Applied"] if waits(operation) and operation.status != 101 else []
     answer: dict[str, Any] = {"description": "Done.", "headers": _headers(*headers)}
+    if operation.refuses >= refusals.UPSTREAM:
+        answer["x-relayed"] = True  # the body is made elsewhere, and told here as far as it is known
     if operation.status == 101:
         answer["description"] = "The connection is a WebSocket now."
     if operation.status == 202:
