@@ -29,9 +29,7 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 FORM = "multipart/form-data"
 
-ABOUT = """One server that shares one GPU between speech and chat, with the interfaces of OpenAI.
-
-**Busy.** One job holds the GPU at a time. Whoever comes meanwhile gets 503 `slot_busy` with
+ABOUT = """**Busy.** One job holds the GPU at a time. Whoever comes meanwhile gets 503 `slot_busy` with
 `Retry-After: 5` at once, or stands in line with `Prefer: wait=N`.
 
 **Errors.** Every answer that is no success has the body `ErrorEnvelope`. Branch on `error.kind`;
@@ -168,7 +166,7 @@ def build(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "aistack",
             "version": __version__,
-            "summary": "One OpenAI-compatible server that shares one GPU.",
+            "summary": "One OpenAI-compatible server that shares one GPU between speech and chat.",
             "description": prose(ABOUT),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
