@@ -15,12 +15,17 @@ from aiohttp import web
 
 from aistack.config import Config, MiB
 from aistack.config_rules import parse_address
+from aistack.converters import dumps
 from aistack.web import request_id
 from aistack.web.guard import split_host
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER, Inventory, Scheduler
 from aistack.web.middleware import MIDDLEWARES, OWN_NAMES, remember
+from aistack.web.openapi import build
 from aistack.web.operations import OPERATIONS, Operation, register
+from aistack.web.pages import Asset
 from aistack.web.protocol import Runner
+from aistack.web.reference import DOCUMENT
+from aistack.wire.base import JSON
 
 KEEPALIVE_S = 75.0
 SHUTDOWN_S = 3.0
@@ -44,6 +49,7 @@ def build_app(
     app[INVENTORY] = inventory
     app[BROKEN] = asyncio.Event()
     app[OWN_NAMES] = own_names(config)
+    app[DOCUMENT] = Asset.of(dumps(build(operations)), JSON)
     app.on_response_prepare.append(request_id.stamp)
     app.on_response_prepare.append(remember)
     app.cleanup_ctx.extend(parts)

@@ -1,4 +1,4 @@
-"""The command line: `aistack serve | transcribe | models | pull | doctor | ...`.
+"""The command line: `aistack serve | transcribe | models | pull | doctor | openapi | ...`.
 
 Only the parser lives here, and what it imports is light: each command imports what it needs when
 it runs, so that `aistack --help` answers at once and `serve` listens within a second.
@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
 
     commands.add_parser("sample-config", help="print a configuration file with every setting explained")
+    commands.add_parser("openapi", help="print the reference of the interfaces (OpenAPI 3.1)")
     commands.add_parser("states", help="print the states of a job and what leads where")
     return top
 
@@ -148,6 +149,11 @@ def _run(args: argparse.Namespace) -> int:
         from aistack.config_sample import sample
 
         print(sample(), end="")
+        return OK
+    if args.command == "openapi":
+        from aistack.web.reference import printed
+
+        print(printed(), end="")
         return OK
     if args.command == "states":
         return _states()

@@ -3,12 +3,13 @@
 Docstrings and the `says` of each field are the reference's descriptions, so they are written for
 whoever calls the service. Other metadata: `keep_null` (sent as null instead of left out), `min` with
 `max` (limits of a number), `one_of` (the closed list of a word), `ignored_with` (a switch that makes
-the field meaningless, even an invalid one). Times are seconds from the start of the audio.
+the field meaningless, even an invalid one). A `CLOSED` type never gets more fields, an `OPEN` one may
+hold members of others. Times are seconds from the start of the audio.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import field, frozen
 
@@ -169,6 +170,7 @@ class TranscriptionForm:
 class TranscriptionJson:
     """response_format=json: the text and nothing else."""
 
+    CLOSED: ClassVar[bool] = True
     text: str = field(metadata={"says": "The whole transcript."})
 
 
@@ -307,6 +309,7 @@ Kind = Literal["network", "malformed", "overflow", "cancelled", "unknown"]
 class ErrorBody:
     """What went wrong. Branch on `kind`. An upstream's own members may stand beside these."""
 
+    OPEN: ClassVar[bool] = True
     kind: Kind = field(metadata={"says": "One of five kinds; each comes with its own statuses."})
     provider: str = field(metadata={"says": "Who failed: aistack, or a backend."})
     message: str = field(metadata={"says": "A sentence that is safe to show to people."})

@@ -19,11 +19,16 @@ PURE = (
     "wire",
     "routing.py",
     "contract.py",
+    "contract_internal.py",
+    "contract_relayed.py",
     "converters.py",
     "errors.py",
     "chunks.py",
     "stats.py",
     "web/openapi.py",
+    "web/openapi_examples.py",
+    "web/openapi_schema.py",
+    "web/refusals.py",
 )
 """Parts that do nothing but compute; those that exist are held to it."""
 
@@ -72,7 +77,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("aistack.routing", "aistack.stats"),
     ("aistack.jobs", "aistack.backends"),
     ("aistack.wire", "aistack.backends.base"),
-    ("aistack.contract", "aistack.converters", "aistack.config"),
+    (
+        "aistack.contract",
+        "aistack.contract_internal",
+        "aistack.contract_relayed",
+        "aistack.converters",
+        "aistack.config",
+    ),
     ("aistack.chunks", "aistack.errors"),
 )
 """From top to bottom; a module may import its own layer and those below it."""

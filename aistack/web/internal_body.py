@@ -12,14 +12,16 @@ from typing import Any
 from attrs import frozen
 
 from aistack.chunks import Generate, Message
+from aistack.contract_internal import (
+    CONTENT_MAX,
+    MESSAGES_MAX,
+    TEMPERATURE_MAX,
+    TOKENS_MAX,
+    TOP_K_MAX,
+    TOTAL_MAX,
+)
 from aistack.errors import BackendFault, Code, malformed
 
-MESSAGES_MAX = 500
-CONTENT_MAX = 8000
-TOTAL_MAX = 32000
-TEMPERATURE_MAX = 2.0
-TOP_K_MAX = 200
-TOKENS_MAX = 4096
 STOPS_MAX = 4
 _FIELDS = frozenset({"messages", "temperature", "max_tokens", "top_k"})
 _MESSAGE_FIELDS = frozenset({"role", "content"})

@@ -8,30 +8,49 @@ from typing import Any
 from aiohttp import web
 from attrs import frozen
 
+from aistack import contract_internal as inner
+from aistack import contract_relayed as relayed
 from aistack.contract import (
     HealthResponse,
     ModelEntry,
     ModelsList,
     StreamEvent,
+    SwapAccepted,
     TranscriptionForm,
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.web import audio, chat, health, internal, models, speech
+from aistack.speaking import FORMATS
+from aistack.web import audio, chat, health, internal, models, pages, refusals, speech
 from aistack.web.patience import hold_continue
-from aistack.wire.base import JSON
+from aistack.web.reference import openapi_json
+from aistack.web.refusals import Refusals
 from aistack.wire.transcript import PLAIN, VTT
 
-SSE = "text/event-stream"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@frozen
+class Events:
+    """An answer of server-sent events: the union of what their data can be, and the union's name.
+
+    `last` is the data of a last event that is no JSON.
+    """
+
+    kind: Any
+    name: str
+    last: str = ""
 
 
 @frozen
 class Operation:
     """One method on one path.
 
-    `takes` is the structured request type, none if there is no body; `gives` the types (or media
-    types) of good answers. `guard` names the key it asks for: "" (open), "api" or "internal".
+    `takes` is the structured request type (or a media type), none if there is no body; `gives` the
+    types (or media types, or Events) of good answers, which come with `status`. `guard` names the key
+    it asks for: "" (open), "api" or "internal". `refuses` are the errors it can give beyond those of
+    every operation; `about` is its description, the handler's docstring if empty. `headers` name
+    response headers of good answers (see `openapi.HEADERS`). Not `shown`: pages, which are no API.
     """
 
     method: str
@@ -42,6 +61,11 @@ class Operation:
     takes: Any = None
     gives: tuple[Any, ...] = ()
     guard: str = "api"
+    status: int = 200
+    refuses: Refusals = frozenset()
+    about: str = ""
+    headers: tuple[str, ...] = ()
+    shown: bool = True
 
 
 _HEARD = (
@@ -49,12 +73,19 @@ _HEARD = (
     TranscriptionVerbose,
     PLAIN,
     VTT,
-    StreamEvent,
+    Events(StreamEvent, "TranscriptionEvent"),
 )
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "GET", "/health", health.health, "Liveness", ("service",), gives=(HealthResponse,), guard=""
+        "GET",
+        "/health",
+        health.health,
+        "Liveness",
+        ("service",),
+        gives=(HealthResponse,),
+        guard="",
+        about="Answered from memory, whatever state the backends are in.",
     ),
     Operation(
         "GET",
@@ -63,9 +94,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "Models that would serve now",
         ("models",),
         gives=(ModelsList,),
+        about="What could be asked for at this moment; a backend that is down takes its models away.",
     ),
     Operation(
-        "GET", "/v1/models/{id:.+}", models.model, "One of them", ("models",), gives=(ModelEntry,)
+        "GET",
+        "/v1/models/{id:.+}",
+        models.model,
+        "One of them",
+        ("models",),
+        gives=(ModelEntry,),
+        refuses=refusals.NO_MODEL,
+        about="The id may contain slashes, escaped or not.",
     ),
     Operation(
         "POST",
@@ -75,6 +114,10 @@ OPERATIONS: tuple[Operation, ...] = (
         ("audio",),
         takes=TranscriptionForm,
         gives=_HEARD,
+        refuses=refusals.HEARING,
+        headers=("X-Aistack-Model",),
+        about="In the language that is spoken, or in English with translate=true. With stream=true "
+        "one event per segment, as soon as it is known; closing the connection cancels.",
     ),
     Operation(
         "POST",
@@ -84,23 +127,98 @@ OPERATIONS: tuple[Operation, ...] = (
         ("audio",),
         takes=TranscriptionForm,
         gives=_HEARD,
+        refuses=refusals.HEARING,
+        headers=("X-Aistack-Model",),
+        about="As /v1/audio/transcriptions with translate=true.",
+    ),
+    Operation(
+        "GET",
+        "/openapi.json",
+        openapi_json,
+        "This document",
+        ("service",),
+        gives=("application/json",),
+        guard="",
+        headers=("ETag",),
+        about="OpenAPI 3.1, made from the code that answers.",
+    ),
+    Operation("GET", "/docs", pages.page("docs"), "Reference", ("pages",), guard="", shown=False),
+    Operation(
+        "GET",
+        "/docs/swagger/{file:.+}",
+        pages.static("swagger"),
+        "Swagger UI",
+        ("pages",),
+        guard="",
+        shown=False,
+    ),
+    Operation(
+        "GET", "/docs/{file:.+}", pages.static("docs"), "Its files", ("pages",), guard="", shown=False
     ),
 )
 
-NOT_OURS = "/v1/audio/{tail:(?!(?:transcriptions|translations)$).+}"
+NOT_OURS = "/v1/audio/{path:(?!(?:transcriptions|translations)$).+}"
 """Below /v1/audio/, but for our own paths: their wrong methods are 405, not the container's."""
 
 RELAYED: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/chat/completions", chat.completions, "Chat, by Ollama", ("chat",), gives=(JSON, SSE)
+        "POST",
+        "/v1/chat/completions",
+        chat.completions,
+        "Chat",
+        ("chat",),
+        takes=relayed.ChatRequest,
+        gives=(relayed.ChatAnswer, Events(relayed.ChatEvent, "ChatEvent", last="[DONE]")),
+        refuses=refusals.CHATTING,
+        about="By a model of the local Ollama, or by local weights where that door is open. Relayed as "
+        "it is; keep_alive is '30s' unless given. Closing the connection cancels.",
+    ),
+    Operation(
+        "POST",
+        "/v1/audio/speech",
+        speech.audio,
+        "Text to speech",
+        ("audio",),
+        takes=relayed.SpeechRequest,
+        gives=(*FORMATS.values(), Events(relayed.SpeechEvent, "SpeechEvent")),
+        refuses=refusals.SPEAKING,
+        about="Relayed to the speech server as it is, or spoken by the embedded voice. The type of the "
+        "answer says what came.",
+    ),
+    Operation(
+        "GET",
+        "/v1/audio/speech/stream",
+        speech.audio,
+        "Speech by WebSocket",
+        ("audio",),
+        status=101,
+        refuses=refusals.SPEAKING,
+        about="A WebSocket (send Upgrade: websocket), relayed to the speech server as it is: "
+        "session.config, input.text and input.done go up; audio.start, binary frames of audio, "
+        "audio.done, session.done and error come down. It holds the slot from the upgrade on; a busy "
+        "slot is a 503 instead of the upgrade.",
+    ),
+    Operation(
+        "GET",
+        "/v1/audio/voices",
+        speech.audio,
+        "Voices",
+        ("audio",),
+        gives=(relayed.VoicesList,),
+        refuses=refusals.RELAYING,
+        about="The speech server's, or the embedded voice's while that is down.",
     ),
     *(
         Operation(
             method,
-            "/v1/audio/{tail:(?!(?:transcriptions|translations)$).+}",
+            NOT_OURS,
             speech.audio,
-            "Speech, by the container",
+            "Anything else of the speech server",
             ("audio",),
+            takes="*/*" if method == "POST" else None,
+            gives=("*/*",),
+            refuses=refusals.SPEAKING if method == "POST" else refusals.RELAYING,
+            about="Relayed as it is: voices to add and delete, batches, and whatever it learns.",
         )
         for method in ("GET", "POST", "DELETE")
     ),
@@ -115,14 +233,53 @@ INTERNAL: tuple[Operation, ...] = (
         internal.generate,
         "Tokens from local weights",
         ("internal",),
-        gives=(SSE,),
+        takes=inner.GenerateRequest,
+        gives=(Events(inner.GenerationEvent, "GenerationEvent"),),
         guard="internal",
+        refuses=refusals.GENERATING,
+        about="Always streamed. Waits in line for a busy slot, 30 s unless Prefer says otherwise; "
+        "closing the connection cancels.",
     ),
-    Operation("GET", "/models", internal.models, "Local weights", ("internal",), guard="internal"),
-    Operation("POST", "/models/swap", internal.swap, "Change weights", ("internal",), guard="internal"),
-    Operation("GET", "/stats", internal.stats, "Pool and throughput", ("internal",), guard="internal"),
+    Operation(
+        "GET",
+        "/models",
+        internal.models,
+        "Local weights",
+        ("internal",),
+        gives=(inner.ModelRegistry,),
+        guard="internal",
+        refuses=refusals.INNER,
+    ),
+    Operation(
+        "POST",
+        "/models/swap",
+        internal.swap,
+        "Change weights",
+        ("internal",),
+        takes=inner.SwapRequest,
+        gives=(SwapAccepted,),
+        guard="internal",
+        status=202,
+        refuses=refusals.SWAPPING,
+        about="Answered at once, before it is done: running streams end on the old weights, new calls "
+        "are told 503 draining. What became of it is in /stats and /health.",
+    ),
+    Operation(
+        "GET",
+        "/stats",
+        internal.stats,
+        "Pool and throughput",
+        ("internal",),
+        gives=(inner.PoolStats,),
+        guard="internal",
+        refuses=refusals.INNER,
+    ),
 )
 """The internal inference API (seed 004)."""
+
+
+EVERY = (*OPERATIONS, *INTERNAL, *RELAYED)
+"""All there are."""
 
 
 def register(app: web.Application, operations: tuple[Operation, ...]) -> None:

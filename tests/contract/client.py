@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.checked import check
+
 BOUND_S = 30.0
 """Seconds after which a test that waits has failed."""
 PATH = "/v1/audio/transcriptions"
@@ -60,10 +62,13 @@ def event_of(block: str) -> dict[str, Any]:
 
 
 class Call:
-    """A request that was sent, whose answer is still to come."""
+    """A request that was sent, whose answer is still to come; it is compared with the reference."""
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, method: str, path: str) -> None:
         self.connection = connection
+        self.method = method
+        self.path = path
+        self._begun = False
         self._response: http.client.HTTPResponse | None = None
 
     @property
@@ -78,17 +83,23 @@ class Call:
         try:
             response = self.response
             try:
-                return Answer(response, response.read())
+                answer = Answer(response, response.read())
             except (http.client.IncompleteRead, ConnectionError) as exc:
-                return Answer(response, getattr(exc, "partial", b""), complete=False)
+                answer = Answer(response, getattr(exc, "partial", b""), complete=False)
         finally:
             self.close()
+        if not self._begun:  # else what is left need not begin with an event
+            check(self.method, self.path, answer.status, answer.headers, answer.body, answer.complete)
+        return answer
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events, each as soon as it is there."""
+        self._begun = True
         while line := self.response.readline():
             if line.startswith(b"data: "):
                 assert self.response.readline() == b"\n"
+                headers = {name.lower(): value for name, value in self.response.getheaders()}
+                check(self.method, self.path, self.response.status, headers, line + b"\n")
                 yield event_of(line.decode().rstrip("\n"))
 
     def close(self) -> None:
@@ -128,7 +139,7 @@ class Client:
         except BaseException:
             connection.close()
             raise
-        return Call(connection)
+        return Call(connection, method, path)
 
     def ask(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Answer:
         return self.begin(method, path, body, headers).answer()

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from tests.checked import check
 from tests.web.fakes import a_file, multipart, named, post
 
 PATH = "/v1/audio/transcriptions"
@@ -136,9 +137,12 @@ def say(port: int, request: bytes) -> Said:
     """One request on its own connection."""
     talk = Talk(port)
     try:
-        return talk.send(request).reply()
+        said = talk.send(request).reply()
     finally:
         talk.close()
+    method, target, *_ = (request.decode("latin-1").split("\r\n", 1)[0] + "  ").split(" ")
+    check(method, target, said.status, said.headers, said.body, said.complete)
+    return said
 
 
 def transcribe(audio: bytes, headers: dict[str, str] | None = None, **fields: str) -> bytes:

@@ -27,6 +27,7 @@ from aistack.routing import Chosen, Facts
 from aistack.web.keys import Reply, nothing
 from aistack.web.operations import OPERATIONS, Operation
 from aistack.wire.base import Answer, StreamHead
+from tests.checked import check
 
 BOUND = 10.0
 """Seconds after which a test that waits has failed."""
@@ -176,13 +177,18 @@ class Served:
 
     async def say(self, request: bytes) -> Answered:
         """One raw request on its own connection, and what came back until the server closed or the
-        answer was complete."""
+        answer was complete. It is compared with the reference, unless the test made the answer."""
         raw = await self.connect()
+        made = len(self.scheduler.jobs)
+        method, target, *_ = (request.decode("latin-1").split("\r\n", 1)[0] + "  ").split(" ")
         try:
             await raw.send(request)
-            return await raw.reply()
+            answer = await raw.reply(method)
         finally:
             raw.close()
+        if len(self.scheduler.jobs) == made:
+            check(method, target, answer.status, answer.headers, answer.body, answer.complete)
+        return answer
 
 
 class Answered:

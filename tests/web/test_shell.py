@@ -285,7 +285,9 @@ async def test_keys_are_asked_for(authorization: str, status: int) -> None:
         ("/metrics", 401),
         ("/admin/api/metrics", 401),
         ("/admin", 404),
-        ("/docs", 404),
+        ("/docs", 200),
+        ("/docs/init.js", 200),
+        ("/openapi.json", 200),
     ],
 )
 async def test_what_is_behind_a_key(path: str, status: int) -> None:
