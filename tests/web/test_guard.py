@@ -8,7 +8,7 @@ from aistack.app import own_names
 from aistack.config import Config, Server
 from aistack.web.guard import host_allowed, key_accepted, listed, needs_key, origin_allowed, split_host
 
-OWN = {"gpu.example.com", "box.corp.example"}
+OWN = frozenset({"gpu.example.com", "box.corp.example"})
 
 
 @pytest.mark.parametrize(
