@@ -210,6 +210,29 @@ def test_a_reader_that_stopped_reading_blocks_nobody() -> None:
     os.close(reading)
 
 
+def test_lines_of_a_moment_are_written_together_and_a_warning_at_once() -> None:
+    reading, writing = os.pipe()
+    sink = Sink(writing, linger_s=600)
+    sink.say("one")
+    sink.say("two")
+    sink.say("three", hurry=True)
+    assert os.read(reading, 100) == b"one\ntwo\nthree\n"
+    sink.say("four")
+    sink.close()
+    assert os.read(reading, 100) == b"four\n"
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_line_of_ours_that_cannot_be_shown_raises_nothing(lines: Lines) -> None:
+    class Bad:
+        def __repr__(self) -> str:
+            raise ValueError("user words")
+
+    (line,) = lines(lambda: structlog.get_logger("aistack.x").info("odd", bad=Bad()))
+    assert (line["message"], line["logger"]) == ("a log line could not be formatted", "aistack.x")
+
+
 def test_a_line_that_cannot_be_formatted_raises_nothing_and_tells_no_arguments(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

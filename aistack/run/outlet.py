@@ -25,7 +25,7 @@ class Outlet:
 
     def __init__(self, window: int = WINDOW, slow_s: float = SLOW_S) -> None:
         self._said: deque[Said] = deque()
-        self._some = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._pending = 0
@@ -39,7 +39,8 @@ class Outlet:
             self._pending += len(effect.frame)
             if self._pending >= self._window:
                 self._room.clear()
-        self._some.set()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     @property
     def waiting(self) -> bool:
@@ -49,8 +50,11 @@ class Outlet:
     async def get(self) -> Said:
         """The next part of the answer."""
         while not self._said:
-            self._some.clear()
-            await self._some.wait()
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
         effect = self._said.popleft()
         if isinstance(effect, Emit):
             self._pending -= len(effect.frame)
