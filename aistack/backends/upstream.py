@@ -52,10 +52,25 @@ class Settings:
     connect_s: float = 5.0
     read_s: float = READ_S
     url_object: URL = field(init=False)
+    base: str = field(init=False)
+    timeout: aiohttp.ClientTimeout = field(init=False)
 
     @url_object.default
     def _parsed(self) -> URL:
         return URL(self.url.rstrip("/"))
+
+    @base.default
+    def _base(self) -> str:
+        return str(self.url_object)
+
+    @timeout.default
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        return self.timeout_of(self.read_s)
+
+    def timeout_of(self, read_s: float) -> aiohttp.ClientTimeout:
+        """Each silence is bounded by `read_s`."""
+        connect_s = min(self.connect_s, read_s)
+        return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
 
     @property
     def shown(self) -> str:
@@ -115,12 +130,6 @@ class Upstream:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self.settings = settings
         self.sessions = sessions
-        self._base = str(settings.url_object)
-        self._patient = self._timeout(settings.read_s)
-
-    def _timeout(self, read_s: float) -> aiohttp.ClientTimeout:
-        connect_s = min(self.settings.connect_s, read_s)
-        return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
 
     # --- calls -----
 
@@ -139,8 +148,8 @@ class Upstream:
         `again`: the call does no harm if made twice, so that an idle connection which the upstream
         had just closed costs nothing. Raises BackendFault.
         """
-        timeout = self._patient if limit_s is None else self._timeout(limit_s)
-        url = URL(self._base + path_qs, encoded=True)
+        timeout = self.settings.timeout if limit_s is None else self.settings.timeout_of(limit_s)
+        url = URL(self.settings.base + path_qs, encoded=True)
         large = isinstance(body, bytes) and len(body) > BLOCK_BYTES
         try:
             return await self.sessions.get().request(

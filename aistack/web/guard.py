@@ -30,6 +30,7 @@ def split_host(header: str) -> tuple[str, str]:
     return name.removesuffix("."), port
 
 
+@lru_cache(maxsize=256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -38,8 +39,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
-def host_allowed(host: str | None, own_names: frozenset[str]) -> bool:
+def host_allowed(host: str | None, own_names: Collection[str]) -> bool:
     """Whether a request with this Host header may be served. No header: no browser, so yes.
 
     `own_names` are the machine's own names and the configured ones, lower case.

@@ -16,6 +16,7 @@ from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route
 from aistack.jobs.effects import Respond
 from aistack.wire.relay import Relayed, RelayWire
+from tests.doubles import vllm_omni
 from tests.doubles.vllm_omni import VllmOmni, tone
 from tests.relays.conftest import BOUND_S, TTS_ID, World
 
@@ -23,7 +24,13 @@ PATH = "/v1/audio/speech/stream"
 
 
 @pytest.fixture
-async def front(world: World) -> AsyncIterator[str]:
+def send_s() -> float:
+    """So long may a side of a session take nothing."""
+    return BOUND_S
+
+
+@pytest.fixture
+async def front(world: World, send_s: float) -> AsyncIterator[str]:
     """The few lines that the handler of the real front has."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -37,7 +44,11 @@ async def front(world: World) -> AsyncIterator[str]:
                 return web.Response(status=answer.status, body=answer.body)
             client = web.WebSocketResponse(max_msg_size=0)
             await client.prepare(request)
-            await relay_websocket(client, asked, BOUND_S)
+            try:
+                await relay_websocket(client, asked, send_s)
+            except TimeoutError:
+                assert request.transport is not None
+                request.transport.abort()
             return client
         finally:
             if not asked.over.is_set():
@@ -129,6 +140,25 @@ async def test_leaving_closes_the_upstream_and_frees_the_slot(
     assert world.free
     await omni.until(lambda: omni.called(PATH)[0].ended != "")
     assert (await world.ask(world.speech())).status == 200
+
+
+@pytest.mark.parametrize("send_s", [0.5])
+async def test_who_never_reads_frees_the_slot(
+    world: World,
+    omni: VllmOmni,
+    front: str,
+    client: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vllm_omni, "tone", lambda text: [bytes(60_000)] * 600)
+    socket = await client.ws_connect(front, max_msg_size=0)
+    await socket.send_json({"type": "input.text", "text": "much more than all buffers hold"})
+    await world.quiet()
+    assert world.free
+    await omni.until(lambda: omni.called(PATH)[0].ended != "")
+    monkeypatch.undo()
+    assert (await world.ask(world.speech())).status == 200
+    await socket.close()
 
 
 async def test_an_upstream_that_dies_ends_the_session(
