@@ -132,6 +132,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(head)
             for _ in range(blocks):
                 await self.room.wait()
+                if self.transport.is_closing():
+                    break  # refused, or broken: `over` says so
                 self.transport.write(body)
         await asyncio.wait_for(self.over, REQUEST_S)
         if self.status == 503:

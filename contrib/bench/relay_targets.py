@@ -180,6 +180,7 @@ def _nginx(folder: Path, port: int, upstream: int) -> list[str]:
     command = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if command is None:
         raise SystemExit("there is no nginx (Debian: apt-get install nginx-light)")
+    folder.chmod(0o755)  # its workers run as another user if we are root
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     made = folder / "nginx.conf"
