@@ -2,9 +2,10 @@
 
 Docstrings and the `says` of each field are the reference's descriptions, so they are written for
 whoever calls the service. Other metadata: `keep_null` (sent as null instead of left out), `min` with
-`max` (limits of a number), `one_of` (the closed list of a word), `ignored_with` (a switch that makes
-the field meaningless, even an invalid one). A `CLOSED` type never gets more fields, an `OPEN` one may
-hold members of others. Times are seconds from the start of the audio.
+`max` (limits of a number), `min_length` with `max_length` (of a text, a list or a file), `pattern`,
+`one_of` (the closed list of a word), `ignored_with` (a switch that makes the field meaningless, even an
+invalid one). A `CLOSED` type never gets more fields, an `OPEN` one may hold members of others. Times are
+seconds from the start of the audio.
 """
 
 from __future__ import annotations
@@ -119,7 +120,10 @@ class TranscriptionForm:
     commas, or a JSON list."""
 
     file: FilePart = field(
-        metadata={"says": "The audio: anything FFmpeg reads. Name and type of the part do not matter."}
+        metadata={
+            "says": "The audio: anything FFmpeg reads. Name and type of the part do not matter.",
+            "min_length": 1,
+        }
     )
     model: str = field(
         default="auto",

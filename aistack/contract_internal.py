@@ -17,6 +17,10 @@ TOTAL_MAX = 32000
 TEMPERATURE_MAX = 2.0
 TOP_K_MAX = 200
 TOKENS_MAX = 4096
+TAG_MAX = 100
+_PLAIN = r"[^\x00-\x1f\x7f/\\:"
+TAG = rf"^(?!tokenizer$)(?!.*\.\.){_PLAIN}. ~-]({_PLAIN}]*{_PLAIN}. ])?$"
+"""The plain name of a folder. (Characters that cannot be printed are refused too.)"""
 
 
 @frozen(kw_only=True)
@@ -114,7 +118,14 @@ class ModelRegistry:
 class SwapRequest:
     """The body of /models/swap; other fields are ignored."""
 
-    model_tag: str = field(metadata={"says": "A tag from /models."})
+    model_tag: str = field(
+        metadata={
+            "says": "A tag from /models.",
+            "min_length": 1,
+            "max_length": TAG_MAX,
+            "pattern": TAG,
+        }
+    )
 
 
 @frozen(kw_only=True)

@@ -140,6 +140,8 @@ class Schemas:
         words = {word: metadata[word] for word in _LIMIT_WORDS & metadata.keys()}
         names = _LIMITS.get(_main_type(schema), {})
         schema |= {names[word]: limit for word, limit in sorted(words.items())}
+        if "pattern" in metadata:
+            schema["pattern"] = metadata["pattern"]
         if side is not Side.ANSWERED and attribute.default not in (attrs.NOTHING, None):
             schema["default"] = attribute.default
         if "says" not in metadata:

@@ -6,11 +6,13 @@ They play the scripts of `aistack.backends.fake`; only their cards are those of 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Generator
 
-from aistack.backends.base import ModelCard
+from aistack.backends.base import CancelToken, ModelCard, Report, Yielded
 from aistack.backends.fake import FakeEngine
 from aistack.backends.nanochat import Nanochat
 from aistack.backends.whisper import LANGUAGES
+from aistack.chunks import Generate, Generated, ModelSpec, Token
 
 _CODES = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
 EUROPEAN = tuple(_CODES.split())
@@ -77,3 +79,21 @@ class NoLibrary(Nanochat):
 
 EARS = (*FAMILIES, *SPHINX)
 """The names of the real ASR engines, whichever libraries are installed here."""
+
+
+class Talker(Nanochat):
+    """Local weights that need no library: every tag says the same few words, whatever is asked."""
+
+    requires = ()
+
+    def warm(self) -> None:
+        """Nothing heavy to import."""
+
+    def load(self, model: ModelSpec, report: Report) -> None:
+        """There is nothing to load."""
+
+    def run(self, request: Generate, cancel: CancelToken) -> Generator[Yielded, None, Generated]:
+        words = ("Hello", ", ", "wörld \N{WAVING HAND SIGN}")[: request.max_tokens]
+        for word in words:
+            yield Token(word)
+        return Generated(len(words), "stop", prompt_tokens=len(request.messages))

@@ -206,6 +206,8 @@ class Ollama(Double):
         if not asked.get("messages"):
             return _error(400, "invalid_request_error", "[] is too short - 'messages'")
         name = asked.get("model", "")
+        if not isinstance(name, str):
+            return _error(400, "invalid_request_error", "json: cannot unmarshal into Go struct field")
         if name not in self.models:
             return _error(404, "not_found_error", f'model "{name}" not found, try pulling it first')
         if "completion" not in self.models[name].get("capabilities", ["completion"]):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import field, frozen
+from hypothesis import example as with_example
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from aistack.backends.nano_weights import TAG_MAX, tag_fault
 from aistack.cli import main
+from aistack.contract_internal import TAG_MAX as TOLD_MAX
 from aistack.errors import Code, fault_headers
 from aistack.web import openapi_examples, refusals
 from aistack.web.health import health
@@ -134,6 +140,30 @@ def test_the_examples_of_refusals_are_refusals_that_can_be() -> None:
         fault = openapi_examples.example_fault(status, code)
         assert (fault.status, fault.code) == (status, code)
         assert all(name in ("Retry-After", "x-should-retry") for name, _ in fault_headers(fault))
+
+
+def test_the_page_of_errors_tells_the_same_statuses() -> None:
+    page = (COMMITTED.parent / "api" / "errors.md").read_text(encoding="utf-8")
+    told = {
+        (int(status), Code(word))
+        for word, text in re.findall(r"^### `(\w+)`\n(.*?)(?=\n### |\Z)", page, re.M | re.S)
+        for status in re.findall(r"\b[45]\d\d\b", text)
+    }
+    every = refusals.ANY | refusals.KEY | frozenset().union(*(each.refuses for each in EVERY))
+    assert told - {(405, Code.METHOD_NOT_ALLOWED), (499, Code.CANCELLED)} == every
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=110))
+@with_example("tokenizer")
+@with_example("a..b")
+@with_example("-a")
+@with_example("a.")
+@with_example("a" * 101)
+def test_the_pattern_of_a_tag_is_what_is_taken(tag: str) -> None:
+    schema = reference().document["components"]["schemas"]["SwapRequest"]
+    valid = Draft202012Validator(schema).is_valid({"model_tag": tag})
+    assert valid == (tag_fault(tag) is None)
+    assert TOLD_MAX == TAG_MAX
 
 
 def test_a_downgraded_stream_is_one_warning_one_delta_one_done() -> None:
