@@ -29,7 +29,7 @@ def made(folder: Path, name: str) -> Path:
     python = folder / name / "bin" / "python"
     if not python.exists():
         venv.create(folder / name, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints-all.txt")]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
         subprocess.run([*pip, "torch"], check=True)  # first: the file for this machine's device
         subprocess.run([*pip, f"{ROOT}[{name}]"], check=True)
     return python
