@@ -16,9 +16,10 @@ import json
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 
-from contrib.bench.ears import EARS, EARS_BY_NAME, engines, lines, loaded, said
+from contrib.bench.ears import EARS, EARS_BY_NAME, engines, lines, loaded, said, until
 from contrib.bench.harness import AUDIO, ROOT, serving
 
 LIBRARY = {"parakeet": "nemo", "sensevoice": "funasr"}
@@ -73,7 +74,8 @@ def main() -> None:
             text = json.loads(body)["text"]
             (process,) = engines(server)
             used = process.cmdline()[0]
-            done = lines(server, "job.done")[-1]
+            until(partial(lines, server, "job.done", backend=name), "the line of the job")
+            (done,) = lines(server, "job.done", backend=name)
             took = f"{done['prepare_s']:.1f} | {done['run_s']:.2f}"
             print(f"| {name} | {status} | {text} | {used} | {took} |")
             assert said(text) == truth, text

@@ -87,13 +87,14 @@ def engines(server: Server) -> list[psutil.Process]:
     return sorted(server.tree[1:], key=lambda process: process.create_time())
 
 
-def lines(server: Server, message: str) -> list[dict[str, Any]]:
-    """The log's lines with this message so far."""
+def lines(server: Server, message: str, **fields: Any) -> list[dict[str, Any]]:
+    """The log's lines with this message and these fields so far."""
+    wanted = {"message": message, **fields}
     found = []
     for text in server.log.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):
             line = json.loads(text)
-            if line.get("message") == message:
+            if wanted.items() <= line.items():
                 found.append(line)
     return found
 
@@ -123,7 +124,7 @@ def holder(server: Server, probe: bytes, headers: dict[str, str]) -> dict[str, A
     return dict(body["error"]["holder"]) if answer.status == 503 and "holder" in body["error"] else None
 
 
-def until(holds: Callable[[], bool], what: str, limit_s: float = 300.0) -> float:
+def until(holds: Callable[[], Any], what: str, limit_s: float = 300.0) -> float:
     """Seconds until it holds; looked at fifty times a second."""
     begin = time.perf_counter()
     while not holds():

@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 from attrs import frozen
 
-from contrib.bench.ears import EARS_BY_NAME, engines, lines, listening
+from contrib.bench.ears import EARS_BY_NAME, engines, lines, listening, until
 from contrib.bench.harness import AUDIO, ROOT, Server, median
 
 ROUND = ("whisper", "parakeet", "sensevoice")
@@ -47,8 +47,10 @@ class Swap:
 
 def swap(server: Server, name: str) -> Swap:
     """Ask for an engine; what its job's lines say."""
+    before = len(lines(server, "job.done"))
     status, body, took = server.transcribe(SHORT, model=EARS_BY_NAME[name].model)
     assert status == 200, body
+    until(lambda: len(lines(server, "job.done")) > before, "the line of the job")
     done = lines(server, "job.done")[-1]
     assert done["backend"] == ("sphinx" if name == "pocketsphinx" else name)
     evicted = [

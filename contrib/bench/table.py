@@ -20,6 +20,7 @@ import io
 import json
 import os
 import signal
+import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ from contrib.bench.ears import (
     transitions,
     until,
 )
-from contrib.bench.harness import HEADERS, Server, multipart, repeated, times
+from contrib.bench.harness import HEADERS, Direct, Server, multipart, repeated, times
 from contrib.bench.long_audio import errors, plain
 
 Connection = http.client.HTTPConnection
@@ -208,8 +209,7 @@ class Bench:
         left = time.perf_counter() - begin
         until(lambda: self.held() is None, "the load is over")
         took = time.perf_counter() - begin
-        done = lines(self.server, "job.done")
-        assert any(line["outcome"] == "cancelled" for line in done)
+        until(lambda: lines(self.server, "job.done", outcome="cancelled"), "the line of the job")
         assert len(loaded(self.server)) == 1
         return f"499, left after {left:.1f} s, loaded all the same after {took:.1f} s"
 
@@ -269,13 +269,32 @@ class Bench:
         starts = [word["start"] for word in told["words"]]
         assert starts == sorted(starts)
         error = rate(truth, told["text"])
-        assert error <= once + 0.02, (once, error)
+        most = once + 0.02
+        beside = ""
+        if self.ear.name == "whisper":
+            # The tiny Whisper loses the thread on minutes of digits; so does the library by itself.
+            by_itself = alone(audio)
+            most = rate(truth, by_itself) + 0.02
+            beside = f" (the library alone {most - 0.02:.3f})"
+        assert error <= most, (most, error)
         self.per_minute[minutes] = error, took, peak
         if {10, 100} <= set(self.per_minute):
             (_, took10, peak10), (_, took100, peak100) = self.per_minute[10], self.per_minute[100]
             assert peak100 <= peak10 * 1.25, "memory grows with the length"
             assert took100 <= took10 * 1.5, "time per minute grows with the length"
-        return f"200, WER {error:.3f}, {took:.2f} s/min, peak {peak:.0f} MB"
+        return f"200, WER {error:.3f}{beside}, {took:.2f} s/min, peak {peak:.0f} MB"
+
+
+def alone(audio: bytes) -> str:
+    """What faster-whisper says by itself on the same stretches."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(audio)
+        file.flush()
+        direct = Direct("whisper")
+        try:
+            return str(direct.ask({"path": file.name, "pieces": True})["text"])
+        finally:
+            direct.close()
 
 
 def high_water(pid: int) -> float:
