@@ -30,8 +30,10 @@ LAST_WORDS_S = 0.5
 """How long a dead process's stderr may take to end: a grandchild may hold it open."""
 WORDS = 30
 """Lines of stderr since the last order that are remembered: backtraces follow the cause."""
-STARVED = ("bad_alloc", "memory allocation of", "out of memory", "cannot allocate memory")
-"""What C++, Rust and others write before they abort because memory ran out."""
+STARVED = re.compile(
+    r"bad_alloc|memory allocation of|out of memory|cannot allocate memory|alloc\([\d,]+\) failed"
+)
+"""What C++, Rust, PocketSphinx and others write before they end the process for want of memory."""
 _BREAKS = re.compile(rb"[\r\n]+")
 
 
@@ -98,7 +100,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
     @property
     def starved(self) -> bool:
         """After `bury`: whether its last words were that memory ran out."""
-        return any(word in line for line in self._words for word in STARVED)
+        return any(map(STARVED.search, self._words))
 
     # --- talking --------------------------------------------------------------------------------------
 

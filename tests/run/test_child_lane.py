@@ -65,9 +65,10 @@ ABORTED = [
         "memory allocation of 2097152 bytes failed\nstack backtrace:\n" + "  frame\n" * 9,
         "413 out_of_memory",
     ),
+    ("calloc(99042,2) failed from /project/src/util/logmath.c(119)", "413 out_of_memory"),
     ("Segmentation fault", "500 engine_crashed"),
 ]
-"""Last words of libraries that end the process themselves when memory runs out (C++, Rust)."""
+"""Last words of libraries that end the process themselves when memory runs out."""
 
 
 @pytest.mark.parametrize(("words", "answer"), ABORTED)
