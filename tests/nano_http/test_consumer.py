@@ -12,6 +12,7 @@ from contrib.bench.consumer import TAGS, Answered, Report, Swap, drive
 from tests.nano_http.talk import KEY, REAL, serving
 
 
+@pytest.mark.timeout(300)  # up to four loads of the libraries, on however slow a machine
 @pytest.mark.parametrize("devices", [("cpu",), ("cpu:0", "cpu:1")])
 def test_b73_b76_b99_conversations_while_the_weights_change(
     devices: tuple[str, ...], environment: Path
