@@ -17,7 +17,8 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.web import audio, chat, health, internal, models, speech
+from aistack.contract_observability import MetricsReport, ObservabilityState
+from aistack.web import audio, chat, health, internal, models, observability, speech
 from aistack.web.patience import hold_continue
 from aistack.wire.base import JSON
 from aistack.wire.transcript import PLAIN, VTT
@@ -123,6 +124,52 @@ INTERNAL: tuple[Operation, ...] = (
     Operation("GET", "/stats", internal.stats, "Pool and throughput", ("internal",), guard="internal"),
 )
 """The internal inference API (seed 004)."""
+
+
+METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OBSERVED: tuple[Operation, ...] = (
+    Operation(
+        "GET",
+        "/metrics",
+        observability.metrics_text,
+        "Figures for Prometheus",
+        ("admin",),
+        gives=(METRICS_TEXT,),
+    ),
+    Operation(
+        "GET",
+        "/admin/api/metrics",
+        observability.metrics_json,
+        "Figures of requests",
+        ("admin",),
+        gives=(MetricsReport,),
+    ),
+    Operation(
+        "GET",
+        "/admin/api/observability",
+        observability.state,
+        "The three switches",
+        ("admin",),
+        gives=(ObservabilityState,),
+    ),
+    Operation(
+        "POST",
+        "/admin/api/observability/toggle",
+        observability.toggle,
+        "Turn one of them until the restart",
+        ("admin",),
+        gives=(ObservabilityState,),
+    ),
+    Operation(
+        "POST",
+        "/admin/api/observability/clear-payload",
+        observability.clear_payload,
+        "Remove every capture",
+        ("admin",),
+        gives=(ObservabilityState,),
+    ),
+)
+"""What operators read and turn."""
 
 
 def register(app: web.Application, operations: tuple[Operation, ...]) -> None:

@@ -1,0 +1,208 @@
+"""The access log: one JSON line per capability request, in a file per UTC day.
+
+A thread writes; whoever logs only puts a record into a bounded queue. A disk that is full, slow or
+gone costs lines, never a request: what does not fit is counted, and told once in the process log
+when it begins and once when writing works again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from aistack.observe.exchange import Exchange
+
+log = structlog.get_logger("aistack.access_log")
+
+ROOM = 10_000
+"""Records that may wait to be written."""
+BATCH = 100
+FLUSH_S = 1.0
+CLOSE_S = 2.0
+_NAME = re.compile(r"access-(\d{4}-\d{2}-\d{2})\.jsonl")
+
+
+def line(exchange: Exchange) -> dict[str, Any]:
+    """The twelve fields."""
+    return {
+        "ts": _iso(exchange.at),
+        "request_id": exchange.request_id,
+        "method": exchange.method,
+        "path": exchange.path,
+        "query": exchange.query,
+        "status": exchange.status,
+        "category": exchange.category,
+        "model": exchange.model,
+        "latency_ms": round(exchange.latency_ms, 2),
+        "slot_wait_ms": exchange.slot_wait_ms,
+        "client": exchange.client,
+        "extra": exchange.extra,
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+class AccessLog:
+    """The queue and its thread, which starts with the first record.
+
+    `max_days`: files of earlier days are removed with the first line of each day; 0 keeps them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        max_days: int,
+        room: int = ROOM,
+        flush_s: float = FLUSH_S,
+        today: Callable[[], str] = _today,
+    ) -> None:
+        self.folder = folder
+        self.written = 0
+        self.dropped = 0
+        self._max_days = max_days
+        self._flush_s = flush_s
+        self._today = today
+        self._queue: queue.Queue[Exchange | threading.Event | None] = queue.Queue(room)
+        self._thread: threading.Thread | None = None
+        self._swept = ""
+        self._failing = False
+        self._full = False
+
+    def put(self, exchange: Exchange) -> None:
+        """Hand a record over. Never waits; an overflow is dropped and told once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="aistack-access-log", daemon=True)
+            self._thread.start()
+        try:
+            self._queue.put_nowait(exchange)
+        except queue.Full:
+            self.dropped += 1
+            if not self._full:
+                self._full = True
+                log.warning("the access log cannot keep up; records are dropped")
+
+    def flush(self, limit_s: float = CLOSE_S) -> bool:
+        """Wait until what was put so far is written or dropped; whether it was within the limit."""
+        if self._thread is None:
+            return True
+        reached = threading.Event()
+        with contextlib.suppress(queue.Full):
+            self._queue.put(reached, timeout=limit_s)
+            return reached.wait(limit_s)
+        return False
+
+    def close(self) -> None:
+        """Write what is left, `CLOSE_S` at most, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=CLOSE_S)
+                thread.join(CLOSE_S)
+
+    # --- the thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            records: list[Exchange] = []
+            last = self._collect(records)
+            try:
+                self._write(records)
+            except Exception as exc:  # noqa: BLE001 - a line that cannot be made must not end the thread
+                self._failed(len(records), type(exc).__name__)
+            if isinstance(last, threading.Event):
+                last.set()
+            elif last is None:
+                return
+
+    def _collect(self, records: list[Exchange]) -> threading.Event | Exchange | None:
+        """Gather up to BATCH records, for at most the flush time from the first; what ended it."""
+        end: float | None = None
+        while True:
+            try:
+                left = None if end is None else max(0.0, end - time.monotonic())
+                item = self._queue.get(timeout=left)
+            except queue.Empty:
+                return records[-1]
+            if not isinstance(item, Exchange):
+                return item
+            records.append(item)
+            if end is None:
+                end = time.monotonic() + self._flush_s
+            if len(records) >= BATCH:
+                return item
+
+    def _write(self, records: list[Exchange]) -> None:
+        if not records:
+            return
+        days: dict[str, list[str]] = {}
+        for record in records:
+            text = json.dumps(line(record), ensure_ascii=False, allow_nan=False)
+            days.setdefault(_iso(record.at)[:10], []).append(text)
+        done = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            for day, lines in days.items():
+                data = "".join(f"{text}\n" for text in lines).encode("utf-8", "backslashreplace")
+                self._append(self.folder / f"access-{day}.jsonl", data)
+                done += len(lines)
+        except OSError as exc:
+            self.written += done
+            self._failed(len(records) - done, exc.strerror or type(exc).__name__)
+            return
+        self.written += done
+        if self._failing or self._full:
+            self._failing = self._full = False
+            log.warning("the access log is written again", dropped=self.dropped)
+        self._sweep()
+
+    def _append(self, path: Path, data: bytes) -> None:
+        """All of it or none: a torn line would spoil the file for its readers."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            except OSError:
+                os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def _failed(self, count: int, reason: str) -> None:
+        self.dropped += count
+        if not self._failing:
+            self._failing = True
+            log.warning("the access log cannot be written", folder=str(self.folder), reason=reason)
+
+    def _sweep(self) -> None:
+        """Once a day: remove files that are too old. Only files of our own name are looked at."""
+        today = self._today()
+        if not self._max_days or today == self._swept:
+            return
+        self._swept = today
+        oldest = (datetime.fromisoformat(today) - timedelta(days=self._max_days)).date().isoformat()
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                match = _NAME.fullmatch(path.name)
+                if match is not None and match[1] < oldest:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
