@@ -182,7 +182,8 @@ class AccessLog:
                 while view:
                     view = view[os.write(descriptor, view) :]
             except OSError:
-                os.ftruncate(descriptor, before)
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
                 raise
         finally:
             os.close(descriptor)

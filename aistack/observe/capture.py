@@ -129,7 +129,7 @@ class Capture:
 
     def _copy_upload(self, source: IO[bytes], content_type: str) -> None:
         folder = self._folder()
-        with source, _create(folder / "req.bin") as file:
+        with _create(folder / "req.bin") as file:
             shutil.copyfileobj(source, file, 1024**2)
         self._type(folder, content_type)
 
@@ -167,14 +167,18 @@ class Capture:
 Work = Callable[[], None]
 
 
+def _nothing() -> None:
+    """Nothing has to be done."""
+
+
 @frozen
 class _Item:
-    """Work for the thread; `instead` is done if its capture was dropped meanwhile."""
+    """Work for the thread; `after` is done in any case."""
 
     size: int
     work: Work
     capture: Capture | None = None
-    instead: Work | None = None
+    after: Work = _nothing
 
 
 class Store:
@@ -224,23 +228,22 @@ class Store:
         size: int,
         work: Work,
         capture: Capture,
-        instead: Work | None = None,
+        after: Work = _nothing,
         needed: bool = False,
     ) -> None:
-        """Hand work over. Beyond the bound the whole capture is dropped; `needed` work, its end,
-        comes through always, to clean up."""
+        """Hand work over; `after` follows it whatever became of it. Beyond the bound the whole capture
+        is dropped; `needed` work, its end, comes through always, to clean up."""
         size += ITEM
         if not needed and not capture.dropped and self._waiting + size > self._waiting_max:
             capture.dropped = True
             self.dropped += 1
             self._tell("the disk is too slow")
         if capture.dropped and not needed:
-            if instead is not None:
-                instead()
+            after()
             return
         with self._count:
             self._waiting += size
-        self._queue.put(_Item(size, work, capture, instead))
+        self._queue.put(_Item(size, work, capture, after))
 
     def clear(self) -> Future[int]:
         """Remove every capture; how many there were, when it is done."""
@@ -286,19 +289,19 @@ class Store:
         if capture is None:
             item.work()
             return
-        if capture.dropped:
-            capture.give_up()
-            if item.instead is not None:
-                item.instead()
-            return
         try:
-            item.work()
+            if capture.dropped:
+                capture.give_up()
+            else:
+                item.work()
         except OSError as exc:
             cleared = capture.path is not None and not capture.path.exists()
             capture.give_up()
             if not cleared:
                 self.dropped += 1
                 self._tell(exc.strerror or type(exc).__name__)
+        finally:
+            item.after()
 
     def _tell(self, reason: str) -> None:
         if not self._failing:

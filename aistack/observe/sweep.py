@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -36,33 +36,33 @@ def captures(root: Path) -> list[Capture]:
     return sorted(found, key=lambda capture: (capture.at, capture.path))
 
 
-def _days(root: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(root):
-            if _DAY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                yield Path(entry.path)
+def _days(root: Path) -> list[Path]:
+    return [path for path in _folders(root) if _DAY.fullmatch(path.name)]
 
 
-def _of(day: Path) -> Iterator[Capture]:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(day):
-            if entry.is_dir(follow_symlinks=False):
-                capture = _measured(Path(entry.path))
-                if capture is not None:
-                    yield capture
+def _of(day: Path) -> list[Capture]:
+    return [known for path in _folders(day) if (known := _measured(path)) is not None]
+
+
+def _folders(within: Path) -> list[Path]:
+    try:
+        with os.scandir(within) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _measured(path: Path) -> Capture | None:
-    size, at = 0, 0.0
+    """The capture in a folder; none if anything else is in there."""
     try:
-        for entry in os.scandir(path):
-            if entry.name not in FILES:
-                return None
-            known = entry.stat(follow_symlinks=False)
-            size, at = size + known.st_size, max(at, known.st_mtime)
-        return Capture(path, size, at or path.stat().st_mtime)
+        with os.scandir(path) as entries:
+            known = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        last = max((file.st_mtime for file in known.values()), default=path.stat().st_mtime)
     except OSError:
         return None
+    if not known.keys() <= FILES:
+        return None
+    return Capture(path, sum(file.st_size for file in known.values()), last)
 
 
 def surplus(kept: Sequence[Capture], now: float, max_days: int, max_bytes: int) -> list[Capture]:

@@ -29,6 +29,7 @@ from aistack.config import (
     Server,
     Slots,
 )
+from aistack.config_observability import ObservabilitySection
 from aistack.jobs.model import Snapshot, Transition
 from aistack.web.keys import INVENTORY, SCHEDULER
 from tests.contract.client import BOUND_S, Answer, Call, Client, acts
@@ -227,6 +228,7 @@ def config(folder: Path, /, **sections: Any) -> Config:
         ollama=OllamaSection(**sections.get("ollama", {})),
         qwen_tts=QwenTtsSection(**sections.get("qwen_tts", {})),
         inference=InferenceSection(**sections.get("inference", {})),
+        observability=ObservabilitySection(**sections.get("observability", {})),
     )
 
 
