@@ -39,7 +39,10 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class Watch:
-    """One capability request being watched. All on the loop; times are the scheduler's seconds."""
+    """One capability request being watched. All on the loop.
+
+    Its own length is taken from the process's finest clock: uvloop's tells whole milliseconds only.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,6 @@ class Watch:
         query: str,
         request_id: str,
         client: str | None,
-        started: float,
         capture: Capture | None,
     ) -> None:
         self.category = category
@@ -58,7 +60,7 @@ class Watch:
         self.query = query
         self.request_id = request_id
         self.client = client
-        self.started = started
+        self.started = time.perf_counter()
         self.capture = capture
         self.job: Job | None = None
         self.fault: Fault | None = None
@@ -148,14 +150,13 @@ class Observability:
         query: str,
         request_id: str,
         client: str | None,
-        now: float,
     ) -> Watch | None:
         """Watch a request, if it is capability traffic and anything is on."""
         category = category_of(path)
         if category is None or method == "OPTIONS" or not self.toggles.any:
             return None
         capture = self.store.begin(request_id) if self.toggles.payload else None
-        return Watch(category, method, path, query, request_id, client, now, capture)
+        return Watch(category, method, path, query, request_id, client, capture)
 
     def end(
         self,
@@ -167,7 +168,8 @@ class Observability:
         answered: Pairs,
         now: float,
     ) -> None:
-        """The request is over. `job` is its job if that has not ended yet; headers are for a capture."""
+        """The request is over. `job` is its job if that has not ended yet; headers are for a capture.
+        `now` is the scheduler's time."""
         self.guarded("requests", self._end, watch, status, lost, job, sent, answered, now)
 
     def _end(
@@ -186,7 +188,7 @@ class Observability:
         fault = watch.fault
         if known is not None and known.outcome is not None:
             fault = known.outcome.fault
-        elapsed = now - watch.started
+        elapsed = time.perf_counter() - watch.started
         provider = self._providers.get(known.route.backend) if known is not None else None
         exchange = Exchange(
             at=self._wall(),

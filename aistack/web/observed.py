@@ -33,7 +33,6 @@ def begin(request: web.Request) -> None:
         request.rel_url.raw_query_string[:_QUERY_MAX],
         request_id(request),
         _client(request),
-        asyncio.get_running_loop().time(),
     )
     if watch is None:
         return
