@@ -1,11 +1,14 @@
-"""The web layer's hooks into what watches requests. Each is a look into a dict when all is off."""
+"""The web layer's hooks into what watches requests. Each is a look into a dict when all is off, and
+none can fail the request it looks at."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
+import structlog
 from aiohttp import web
 
 from aistack.errors import Fault
@@ -15,6 +18,8 @@ from aistack.observe.observability import Observability, Watch
 from aistack.web.keys import BEGUN, LOST, SCHEDULER
 from aistack.web.request_id import request_id
 
+log = structlog.get_logger("aistack.observe")
+P = ParamSpec("P")
 OBSERVABILITY: web.AppKey[Observability] = web.AppKey("observability")
 """Absent in a service that nobody watches (tests of other parts)."""
 WATCH: web.RequestKey[Watch] = web.RequestKey("watch")
@@ -22,6 +27,24 @@ _PATH_MAX = 256
 _QUERY_MAX = 1024
 
 
+def harmless(hook: Callable[P, None]) -> Callable[P, None]:
+    """The hook, whose failures are told once and go no further."""
+    told = False
+
+    @functools.wraps(hook)
+    def guarded(*args: P.args, **named: P.kwargs) -> None:
+        nonlocal told
+        try:
+            hook(*args, **named)
+        except Exception:
+            if not told:
+                told = True
+                log.exception("watching failed", what=hook.__name__)
+
+    return guarded
+
+
+@harmless
 def begin(request: web.Request) -> None:
     """A request has come."""
     observability = request.app.get(OBSERVABILITY)
@@ -41,6 +64,7 @@ def begin(request: web.Request) -> None:
         tap(request, watch.capture)
 
 
+@harmless
 def end(request: web.Request, status: int, answer: web.StreamResponse | None) -> None:
     """It is over, however it ended."""
     watch = request.get(WATCH)
@@ -66,6 +90,7 @@ def end(request: web.Request, status: int, answer: web.StreamResponse | None) ->
     )
 
 
+@harmless
 def joined(request: web.Request, job: Job) -> None:
     """The request has become this job."""
     observability = request.app.get(OBSERVABILITY)
@@ -73,6 +98,7 @@ def joined(request: web.Request, job: Job) -> None:
         observability.joined(request.get(WATCH), job, request.headers.get)
 
 
+@harmless
 def refused(request: web.Request, fault: Fault) -> None:
     """The request never became a job."""
     watch = request.get(WATCH)
@@ -80,6 +106,7 @@ def refused(request: web.Request, fault: Fault) -> None:
         watch.fault = fault
 
 
+@harmless
 def body_read(request: web.Request, body: bytes | str | None) -> None:
     """All of the request's body is here: bytes, or the path of a file."""
     watch = request.get(WATCH)
@@ -104,16 +131,17 @@ def tap(request: web.BaseRequest, capture: Capture) -> None:
     for requests that are captured only, so that nobody else pays.
     """
     writer: Any = request.writer
+    answered = harmless(capture.answered)
     write: Callable[..., Any] = writer.write
     write_eof: Callable[..., Any] = writer.write_eof
 
     async def seen(chunk: Any, *args: Any, **named: Any) -> None:
-        capture.answered(chunk)
+        answered(chunk)
         await write(chunk, *args, **named)
 
     async def seen_eof(chunk: bytes = b"") -> None:
         if chunk:
-            capture.answered(chunk)
+            answered(chunk)
         await write_eof(chunk)
 
     writer.write, writer.write_eof = seen, seen_eof

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from aistack.observe.redact import MASK
 from aistack.observe.toggles import KEYS
+from aistack.observe.tracing import Tracing
 from tests.contract.client import Answer
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Service, running
@@ -567,3 +572,31 @@ def test_a223_a_watcher_that_fails_costs_no_request(
     monkeypatch.setattr(watched.observability.window, "add", broken)
     monkeypatch.setattr(watched.observability.jobs, "observe", broken)
     assert heard(watched, "still-fine").json["text"] == "one two"
+
+
+@pytest.mark.parametrize("hook", ["begin", "joined", "end"])
+def test_a223_a_hook_that_fails_costs_no_request(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("made up")
+
+    monkeypatch.setattr(watched.observability, hook, broken)
+    assert watched.service.play(SAY, stream="true").status == 200
+    assert watched.service.client.ask("POST", CHAT, chat(), JSON).status == 200
+
+
+def test_traces_follow_the_callers_context(environment: Path) -> None:
+    """Over HTTP: `traceparent` of the request is the parent of the job's span."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with watching(environment / "traced", metrics=False, access_log=False) as watched:
+        service = watched.service
+        watched.observability.tracing = Tracing(provider, time.monotonic)
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+        assert service.play(SAY, headers=headers).status == 200
+        service.quiet()
+    (span,) = [span for span in exporter.get_finished_spans() if span.name == "aistack.transcribe"]
+    assert f"{span.context.trace_id:032x}" == trace
