@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from aistack.observe.exchange import Exchange
+from aistack.observe.trouble import Trouble
 
 log = structlog.get_logger("aistack.access_log")
 
@@ -87,17 +88,14 @@ class AccessLog:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._swept = ""
-        self._failing = False
-        self._full = False
+        self._trouble = Trouble(log.warning)
 
     def put(self, exchange: Exchange) -> None:
         """Hand a record over. Never waits; an overflow is dropped and told once."""
         waiting = len(self._waiting)
         if waiting >= self._room:
             self.dropped += 1
-            if not self._full:
-                self._full = True
-                log.warning("the access log cannot keep up; records are dropped")
+            self._trouble.met("the access log cannot keep up; records are dropped")
             return
         self._waiting.append(exchange)
         # The thread clears the flag before it takes records: who finds it set after appending is seen.
@@ -183,9 +181,7 @@ class AccessLog:
             self._failed(len(records) - done, exc.strerror or type(exc).__name__)
             return
         self.written += done
-        if self._failing or self._full:
-            self._failing = self._full = False
-            log.warning("the access log is written again", dropped=self.dropped)
+        self._trouble.over("the access log is written again", dropped=self.dropped)
         self._sweep()
 
     def _append(self, path: Path, data: bytes) -> None:
@@ -206,9 +202,7 @@ class AccessLog:
 
     def _failed(self, count: int, reason: str) -> None:
         self.dropped += count
-        if not self._failing:
-            self._failing = True
-            log.warning("the access log cannot be written", folder=str(self.folder), reason=reason)
+        self._trouble.met("the access log cannot be written", folder=str(self.folder), reason=reason)
 
     def _sweep(self) -> None:
         """Once a day: remove files that are too old. Only files of our own name are looked at."""

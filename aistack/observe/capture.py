@@ -27,6 +27,7 @@ import structlog
 from attrs import frozen
 
 from aistack.observe import sweep
+from aistack.observe.trouble import Trouble
 
 log = structlog.get_logger("aistack.capture")
 
@@ -204,7 +205,7 @@ class Store:
         self._clock = clock
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._count = threading.Lock()
-        self._failing = False
+        self._trouble = Trouble(log.warning)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -304,15 +305,11 @@ class Store:
             item.after()
 
     def _tell(self, reason: str) -> None:
-        if not self._failing:
-            self._failing = True
-            log.warning("captures cannot be written", folder=str(self.root), reason=reason)
+        self._trouble.met("captures cannot be written", folder=str(self.root), reason=reason)
 
     def kept(self, folder: Path) -> None:
         """A capture is whole: count it, and make room at once if it was one too many."""
-        if self._failing:
-            self._failing = False
-            log.warning("captures are written again", dropped=self.dropped)
+        self._trouble.over("captures are written again", dropped=self.dropped)
         size = sum(file.stat().st_size for file in folder.iterdir())
         known = self.usage
         earliest = self._clock() if known.earliest is None else known.earliest

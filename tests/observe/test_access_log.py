@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from aistack.observe.access_log import BATCH, AccessLog
+from aistack.observe.trouble import Trouble
 from tests.observe.story import exchange
 
 BOUND_S = 30.0
@@ -128,6 +129,22 @@ def test_a223_a_full_disk_drops_lines_and_says_so_once(tmp_path: Path) -> None:
         ("the access log is written again", None),
     ]
     assert ids(full) == ["fits again"]
+
+
+def test_a_disk_on_the_edge_is_not_told_every_time() -> None:
+    told: list[str] = []
+    now = [0.0]
+    trouble = Trouble(told.append, clock=lambda: now[0])
+    for second in range(150):
+        now[0] = second
+        trouble.met("began")
+        trouble.over("over")
+    assert told == ["began", "over"] * 3
+    trouble.met("began")
+    assert len(told) == 6, "not before a minute has passed"
+    now[0] += 60
+    trouble.met("began")
+    assert told[6:] == ["began"], "but then it is told, for it lasts"
 
 
 def test_a_torn_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
