@@ -127,6 +127,16 @@ def test_a_query_names_only_what_there_is(
     assert labels <= known, where
 
 
+def test_every_metric_is_told_in_the_page(metrics: dict[str, set[str]]) -> None:
+    page = (CONTRIB.parent / "docs" / "operating" / "observability.md").read_text()
+    told = set(re.findall(r"`(\w+)`", page))
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metrics}
+    ours = {name for name in ours if not name.startswith(("process_", "up"))}
+    assert {name for name in ours if name not in told} == set()
+    named = {name for name in told if name.startswith("aistack_") and name != "aistack_access"}
+    assert named <= ours
+
+
 def test_an_unknown_name_would_be_seen() -> None:
     tree = parsed("sum by (le, wrong) (rate(no_such_metric_bucket{x='y'}[$__rate_interval])) / up")
     assert [selector.name for selector in selectors(tree)] == ["no_such_metric_bucket", "up"]
