@@ -14,7 +14,6 @@ import os
 import queue
 import re
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +34,7 @@ WAITING_MAX = 64 * 1024**2
 """Bytes that may wait to be written."""
 ITEM = 256
 """Bytes counted for a piece besides its own."""
+BLOCK = 1024**2
 SWEEP_S = 1800.0
 CLOSE_S = 5.0
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -70,6 +70,7 @@ class Capture:
         # These belong to the writing thread:
         self.path: Path | None = None
         self.response: IO[bytes] | None = None
+        self.files: dict[str, int] = {}
         self.dropped = False
 
     @property
@@ -116,44 +117,49 @@ class Capture:
 
     def _folder(self) -> Path:
         if self.path is None:
+            name = folder_name(self._request_id)
             day = self._store.root / self._day
-            self._store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            day.mkdir(exist_ok=True, mode=0o700)
-            self.path = _new_folder(day, folder_name(self._request_id))
+            try:
+                self.path = _new_folder(day, name)
+            except FileNotFoundError:  # the first of its day
+                self._store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+                day.mkdir(exist_ok=True, mode=0o700)
+                self.path = _new_folder(day, name)
         return self.path
 
+    def _write(self, name: str, data: bytes) -> None:
+        self.files[name] = len(data)
+        with _create(self._folder() / name) as file:
+            write_all(file, data)
+
     def _write_request(self, body: bytes, content_type: str) -> None:
-        folder = self._folder()
-        with _create(folder / "req.bin") as file:
-            file.write(body)
-        self._type(folder, content_type)
+        self._write("req.bin", body)
+        self._write("req.type", content_type.encode("utf-8", "replace"))
 
     def _copy_upload(self, source: IO[bytes], content_type: str) -> None:
-        folder = self._folder()
-        with _create(folder / "req.bin") as file:
-            shutil.copyfileobj(source, file, 1024**2)
-        self._type(folder, content_type)
-
-    def _type(self, folder: Path, content_type: str) -> None:
-        with _create(folder / "req.type") as file:
-            file.write(content_type.encode("utf-8", "replace"))
+        with _create(self._folder() / "req.bin") as file:
+            size = 0
+            while block := source.read(BLOCK):
+                write_all(file, block)
+                size += len(block)
+        self.files["req.bin"] = size
+        self._write("req.type", content_type.encode("utf-8", "replace"))
 
     def _write_response(self, piece: bytes) -> None:
         if self.response is None:
             self.response = _create(self._folder() / "resp.bin")
-        self.response.write(piece)
+        write_all(self.response, piece)
+        self.files["resp.bin"] = self.files.get("resp.bin", 0) + len(piece)
 
     def _end(self, meta: Mapping[str, Any]) -> None:
-        folder = self._folder()
-        for name in ("req.bin", "resp.bin"):
-            if not (folder / name).exists():
-                _create(folder / name).close()
         if self.response is not None:
             self.response.close()
-        with _create(folder / "meta.json") as file:
-            text = json.dumps(meta, ensure_ascii=False, indent=1)
-            file.write(text.encode("utf-8", "backslashreplace"))
-        self._store.kept(folder)
+        for name in ("req.bin", "resp.bin"):
+            if name not in self.files:
+                self._write(name, b"")
+        text = json.dumps(meta, ensure_ascii=False, indent=1)
+        self._write("meta.json", text.encode("utf-8", "backslashreplace"))
+        self._store.kept(sum(self.files.values()))
 
     def give_up(self) -> None:
         """Leave nothing behind that is not whole."""
@@ -307,10 +313,9 @@ class Store:
     def _tell(self, reason: str) -> None:
         self._trouble.met("captures cannot be written", folder=str(self.root), reason=reason)
 
-    def kept(self, folder: Path) -> None:
+    def kept(self, size: int) -> None:
         """A capture is whole: count it, and make room at once if it was one too many."""
         self._trouble.over("captures are written again", dropped=self.dropped)
-        size = sum(file.stat().st_size for file in folder.iterdir())
         known = self.usage
         earliest = self._clock() if known.earliest is None else known.earliest
         self.usage = Usage(known.bytes + size, known.count + 1, earliest)
@@ -332,8 +337,19 @@ class Store:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """A new file that only its owner may read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    """A new file that only its owner may read; what is written goes out at once."""
+    return open(path, "wb", buffering=0, opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """A plain file may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _new_folder(day: Path, name: str) -> Path:

@@ -119,7 +119,7 @@ def test_a223_a_full_disk_leaves_no_half_capture(store: Make, monkeypatch: pytes
     create = module._create
 
     def full(path: Path) -> IO[bytes]:
-        return create(path) if path.name == "req.bin" else open("/dev/full", "wb")
+        return create(path) if path.name == "req.bin" else open("/dev/full", "wb", buffering=0)
 
     with capture_logs() as told:
         with monkeypatch.context() as patch:
