@@ -80,12 +80,16 @@ class ObservabilitySection:
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where a program keeps logs on this system."""
-    if sys.platform == "win32":
-        base = environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    else:
-        base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "aistack"
+    """Where a program keeps logs on this system; the working folder for a user without a home."""
+    windows = sys.platform == "win32"
+    base = environ.get("LOCALAPPDATA" if windows else "XDG_STATE_HOME")
+    if base:
+        return Path(base) / "aistack"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return Path("aistack")
+    return home.joinpath(*(("AppData", "Local") if windows else (".local", "state")), "aistack")
 
 
 def log_folder(settings: ObservabilitySection, environ: Mapping[str, str] = os.environ) -> Path:

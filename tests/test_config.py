@@ -259,6 +259,14 @@ def test_where_logs_and_captures_go(
     assert str(payload_folder(section, environ)) == captures
 
 
+def test_a_user_without_a_home_is_no_reason_not_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert log_folder(ObservabilitySection(), {}) == Path("aistack", "logs")
+
+
 def test_legacy_targets_exist() -> None:
     known = {option.path for option in options()}
     assert {item.target for item in LEGACY.values() if item.target} <= known
