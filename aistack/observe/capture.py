@@ -35,6 +35,8 @@ WAITING_MAX = 64 * 1024**2
 ITEM = 256
 """Bytes counted for a piece besides its own."""
 BLOCK = 1024**2
+ROOM_SHARE = 0.95
+"""At the cap, so much of it is kept: else every further capture would look through all of them."""
 SWEEP_S = 1800.0
 CLOSE_S = 5.0
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -320,11 +322,13 @@ class Store:
         earliest = self._clock() if known.earliest is None else known.earliest
         self.usage = Usage(known.bytes + size, known.count + 1, earliest)
         if self.usage.bytes > self.max_bytes:
-            self._sweep()
+            self._sweep(ROOM_SHARE)
 
-    def _sweep(self) -> None:
+    def _sweep(self, share: float = 1.0) -> None:
+        """Keep to the limits; to a `share` of the cap."""
         found = sweep.captures(self.root)
-        going = sweep.surplus(found, self._clock(), self.max_days, self.max_bytes)
+        most = int(self.max_bytes * share)
+        going = sweep.surplus(found, self._clock(), self.max_days, most)
         if going:
             sweep.remove(going)
             log.info("captures swept", removed=len(going))

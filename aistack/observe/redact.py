@@ -10,6 +10,7 @@ SECRET = frozenset(
         "authorization",
         "cookie",
         "proxy-authorization",
+        "sec-websocket-protocol",  # where browsers have to put a key
         "set-cookie",
         "x-api-key",
         "x-internal-api-key",

@@ -164,6 +164,22 @@ def test_a220_the_start_sweeps_what_an_earlier_run_left(store: Make) -> None:
     assert again.usage.count == 1
 
 
+def test_at_the_cap_not_every_capture_sweeps(store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store(max_bytes=100_000)
+    looked: list[Path] = []
+    captures = sweep.captures
+
+    def counted(root: Path) -> list[sweep.Capture]:
+        looked.append(root)
+        return captures(root)
+
+    monkeypatch.setattr(sweep, "captures", counted)
+    for number in range(200):
+        keep(kept, str(number), b"x" * 700)
+    assert kept.usage.bytes <= 100_000
+    assert len(looked) < 200 / 2
+
+
 def test_nothing_is_made_where_there_is_nothing(store: Make) -> None:
     kept = store()
     kept.settled().result(BOUND_S)
