@@ -18,6 +18,7 @@ from aistack.config import Config, GiB
 from aistack.config_backends import EngineSection
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
+from aistack.observe.wiring import exposition, observability
 from aistack.run import room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.inventory import Inventory, real_engines
@@ -31,7 +32,9 @@ from aistack.web import trace
 from aistack.web.internal import FIGURES, selection
 from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
-from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
+from aistack.web.observability import EXPOSITION
+from aistack.web.observed import OBSERVABILITY
+from aistack.web.operations import INTERNAL, OBSERVED, OPERATIONS, RELAYED
 from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")
@@ -78,10 +81,16 @@ def assemble(
         ids=lambda job_id: ids_of(scheduler.snapshot, job_id),
     )
     scheduler.steps = runner
+    providers = {name: engine.provider for name, engine in settings.items()}
+    if outside is not None:
+        providers |= {name: relay.provider for name, relay in outside.relays.items()}
+    observing = observability(config.observability, providers, frozenset(settings))
+    scheduler.observers.append(observing.observe)
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         await asyncio.to_thread(sweep, config.server.spool_dir)
+        observing.start()
         task = asyncio.create_task(scheduler.run(), name="scheduler")
         task.add_done_callback(lambda ended: _ended(ended, app))
         if config.slots.preload:
@@ -95,11 +104,14 @@ def assemble(
         await asyncio.wait([task])  # how it ended has been told by then
         if outside is not None:
             await outside.close()
+        await asyncio.to_thread(observing.close)
 
-    operations = (*OPERATIONS, *INTERNAL, *(RELAYED if outside is not None else ()))
+    operations = (*OPERATIONS, *INTERNAL, *OBSERVED, *(RELAYED if outside is not None else ()))
     app = build_app(config, scheduler, inventory, (running,), operations)
     app.on_response_prepare.append(trace.echo)
-    app[FIGURES] = GenerationFigures(scheduler)
+    app[FIGURES] = figures = GenerationFigures(scheduler)
+    app[OBSERVABILITY] = observing
+    app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)
     if outside is not None:
         app[OUTSIDE] = outside
     return app

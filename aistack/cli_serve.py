@@ -167,6 +167,7 @@ async def alone(config: Config, fake: bool) -> AsyncIterator[str]:
         config,
         server=evolve(config.server, listen=("127.0.0.1:0",), drain_grace_s=0.0),
         slots=evolve(config.slots, preload=""),
+        observability=evolve(config.observability, access_log=False, payload=False, otel_endpoint=""),
     )
     stop = asyncio.Event()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -21,6 +21,7 @@ from aistack.config_backends import (
     SphinxSection,
     WhisperSection,
 )
+from aistack.config_observability import ObservabilitySection
 from aistack.config_rules import MONTH_S, addresses, at_least, between, not_empty, one_of
 
 GiB = 1024**3
@@ -217,3 +218,4 @@ class Config:
     qwen_tts: QwenTtsSection = field(factory=QwenTtsSection)
     models: Models = field(factory=Models)
     log: Log = field(factory=Log)
+    observability: ObservabilitySection = field(factory=ObservabilitySection)

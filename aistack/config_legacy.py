@@ -1,7 +1,7 @@
 """Environment names of earlier gateways with this contract, and what became of them.
 
-Names whose part is not built yet are recognised, so that a start with an old environment says in
-one line what has no effect, not in nineteen warnings.
+Names that have no effect any more are recognised, so that a start with an old environment says so in
+one line, not in nineteen warnings.
 """
 
 from __future__ import annotations
@@ -21,17 +21,36 @@ def _keep_alive(seconds: float) -> float:
     return 1.0 if seconds == 0 else seconds
 
 
+def _one_day_at_least(days: int) -> int:
+    """0 there removed everything at the next sweep; here it would keep everything for ever."""
+    return 1 if days == 0 else days
+
+
+def _from_gib(size: float) -> int:
+    return int(size * 1024**3)
+
+
+def _from_mib(size: float) -> int:
+    return int(size * 1024**2)
+
+
+def _from_minutes(minutes: float) -> float:
+    return minutes * 60
+
+
 @frozen
 class Legacy:
-    """An old name; `target` is the `section.field` it sets now, none if it has no effect (yet)."""
+    """An old name; `target` is the `section.field` it sets now, none if it has no effect.
+
+    `kind` is the type its text was read as there, where that differs from the target's.
+    """
 
     name: str
     says: str
     target: str | None = None
     convert: Callable[[Any], Any] = _same
+    kind: Any = None
 
-
-_METRICS = "comes with metrics and payload capture"
 
 LEGACY = {
     item.name: item
@@ -52,15 +71,37 @@ LEGACY = {
         Legacy("AISTACK_PARAKEET_CHUNK_OVERLAP_SEC", "overlap, seconds", "parakeet.overlap_s"),
         Legacy("AISTACK_PARAKEET_CHUNK_MIN_LAST_SEC", "least last window, seconds", "parakeet.least_s"),
         Legacy("AISTACK_PARAKEET_CLEAR_CACHE_BETWEEN", "was a harmful experiment; gone"),
-        Legacy("AISTACK_OBS_METRICS", _METRICS),
-        Legacy("AISTACK_OBS_ACCESS_LOG", "one job.done line per request is always written"),
-        Legacy("AISTACK_OBS_PAYLOAD", _METRICS),
-        Legacy("AISTACK_OBS_LOG_DIR", "logs go to stdout"),
-        Legacy("AISTACK_OBS_PAYLOAD_DIR", _METRICS),
-        Legacy("AISTACK_OBS_PAYLOAD_MAX_GB", _METRICS),
-        Legacy("AISTACK_OBS_PAYLOAD_MAX_DAYS", _METRICS),
-        Legacy("AISTACK_OBS_PAYLOAD_RESP_MAX_MB", _METRICS),
-        Legacy("AISTACK_OBS_METRICS_WINDOW_MIN", _METRICS),
+        Legacy("AISTACK_OBS_METRICS", "whether requests are counted", "observability.metrics"),
+        Legacy("AISTACK_OBS_ACCESS_LOG", "one JSON line per request", "observability.access_log"),
+        Legacy("AISTACK_OBS_PAYLOAD", "whether bodies are captured", "observability.payload"),
+        Legacy("AISTACK_OBS_LOG_DIR", "folder of the access log", "observability.log_dir"),
+        Legacy("AISTACK_OBS_PAYLOAD_DIR", "folder of captures", "observability.payload_dir"),
+        Legacy(
+            "AISTACK_OBS_PAYLOAD_MAX_GB",
+            "cap on all captures, GiB",
+            "observability.payload_max_bytes",
+            _from_gib,
+            float,
+        ),
+        Legacy(
+            "AISTACK_OBS_PAYLOAD_MAX_DAYS",
+            "age cap, days (0: one day)",
+            "observability.payload_max_days",
+            _one_day_at_least,
+        ),
+        Legacy(
+            "AISTACK_OBS_PAYLOAD_RESP_MAX_MB",
+            "cap on one response, MiB",
+            "observability.payload_response_max_bytes",
+            _from_mib,
+            float,
+        ),
+        Legacy(
+            "AISTACK_OBS_METRICS_WINDOW_MIN",
+            "rolling window, minutes",
+            "observability.metrics_window_s",
+            _from_minutes,
+        ),
         Legacy("AISTACK_TEST_AUDIO_DIR", "was for that gateway's tests"),
     )
 }

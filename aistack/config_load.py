@@ -250,8 +250,8 @@ class _Reading:
         if option.env in self.env:
             return
         try:
-            value = legacy.convert(from_text(option.type, text))
-        except Unfit:
+            value = legacy.convert(from_text(legacy.kind or option.type, text))
+        except (ValueError, OverflowError):  # Unfit, or a number such as "inf" that cannot be converted
             fits = False
         else:
             fits = option.rule is None or option.rule.fits(value)

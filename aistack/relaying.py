@@ -32,6 +32,7 @@ class ChatRequest:
     """One chat call: the client's own bytes, and the few members the gateway acts on.
 
     `keep_alive` is ABSENT if the client sent none. `accept` is the client's Accept header.
+    `messages`: how many there are, for the log; none where that cannot be said.
     """
 
     body: bytes
@@ -39,6 +40,7 @@ class ChatRequest:
     stream: bool
     keep_alive: Any = ABSENT
     accept: str = ""
+    messages: int | None = None
 
 
 @frozen
@@ -89,6 +91,7 @@ def chat_request(body: bytes, accept: str = "") -> ChatRequest:
         stream=value.get("stream") is True,
         keep_alive=value.get("keep_alive", ABSENT),
         accept=accept,
+        messages=len(value["messages"]) if isinstance(value.get("messages"), list) else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from aistack.config import Config, Server, Slots
 from aistack.config_legacy import LEGACY
 from aistack.config_load import ConfigError, Loaded, default_path, load, options
+from aistack.config_observability import ObservabilitySection, log_folder, payload_folder
 from aistack.config_rules import format_address, parse_address
 from aistack.config_sample import sample
 
@@ -203,6 +205,66 @@ def test_legacy_names_without_effect_are_one_line(tmp_path: Path) -> None:
     idle = sorted(name for name, item in LEGACY.items() if item.target is None)
     (note,) = read(tmp_path, env=dict.fromkeys(idle, "1")).notes
     assert (note.level, note.fields) == ("info", {"names": idle})
+
+
+def test_legacy_names_of_observability_keep_their_units(tmp_path: Path) -> None:
+    old = {
+        "AISTACK_OBS_METRICS": "off",
+        "AISTACK_OBS_ACCESS_LOG": "0",
+        "AISTACK_OBS_PAYLOAD": "yes",
+        "AISTACK_OBS_LOG_DIR": "logs",
+        "AISTACK_OBS_PAYLOAD_DIR": "captures",
+        "AISTACK_OBS_PAYLOAD_MAX_GB": "0.5",
+        "AISTACK_OBS_PAYLOAD_MAX_DAYS": "0",
+        "AISTACK_OBS_PAYLOAD_RESP_MAX_MB": "1.5",
+        "AISTACK_OBS_METRICS_WINDOW_MIN": "10",
+    }
+    loaded = read(tmp_path, env=old)
+    assert {note.level for note in loaded.notes} == {"info"}
+    assert loaded.config.observability == ObservabilitySection(
+        metrics=False,
+        access_log=False,
+        payload=True,
+        log_dir="logs",
+        payload_dir="captures",
+        payload_max_bytes=512 * 1024**2,
+        payload_max_days=1,
+        payload_response_max_bytes=1536 * 1024,
+        metrics_window_s=600.0,
+    )
+    assert {name for name in LEGACY if "_OBS_" in name} == set(old)
+
+
+@pytest.mark.parametrize("text", ["much", "inf", "nan", "-1"])
+def test_an_impossible_legacy_size_is_a_warning(tmp_path: Path, text: str) -> None:
+    loaded = read(tmp_path, env={"AISTACK_OBS_PAYLOAD_MAX_GB": text})
+    assert loaded.config == Config()
+    assert [note.level for note in loaded.notes] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "logs", "captures"),
+    [
+        ({}, {"XDG_STATE_HOME": "/s"}, "/s/aistack/logs", "/s/aistack/captures"),
+        ({}, {"XDG_STATE_HOME": "/s", "HF_HOME": "/m/hf"}, "/s/aistack/logs", "/m/aistack_captures"),
+        ({"log_dir": "l", "payload_dir": "p"}, {"HF_HOME": "/m/hf"}, "l", "p"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX systems")
+def test_where_logs_and_captures_go(
+    settings: dict[str, str], environ: dict[str, str], logs: str, captures: str
+) -> None:
+    section = ObservabilitySection(**settings)
+    assert str(log_folder(section, environ)) == logs
+    assert str(payload_folder(section, environ)) == captures
+
+
+def test_a_user_without_a_home_is_no_reason_not_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert log_folder(ObservabilitySection(), {}) == Path("aistack", "logs")
 
 
 def test_legacy_targets_exist() -> None:

@@ -17,7 +17,10 @@ HEAVY = {
     "nemo",
     "numpy",
     "onnxruntime",
+    "opentelemetry",
     "pocketsphinx",
+    "prometheus_client",
+    "requests",
     "tokenizers",
     "torch",
 }

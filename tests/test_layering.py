@@ -21,6 +21,14 @@ PURE = (
     "contract.py",
     "contract_internal.py",
     "contract_relayed.py",
+    "contract_observability.py",
+    "observe/counts.py",
+    "observe/exchange.py",
+    "observe/jobs.py",
+    "observe/phases.py",
+    "observe/redact.py",
+    "observe/toggles.py",
+    "observe/window.py",
     "converters.py",
     "errors.py",
     "chunks.py",
@@ -73,6 +81,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("aistack.cli", "aistack.__main__", "aistack.demo"),
     ("aistack.app",),
     ("aistack.web",),
+    ("aistack.observe",),
     ("aistack.run",),
     ("aistack.routing", "aistack.stats"),
     ("aistack.jobs", "aistack.backends"),
@@ -83,13 +92,26 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "aistack.contract_relayed",
         "aistack.converters",
         "aistack.config",
+        "aistack.contract_observability",
+        "aistack.converters",
+        "aistack.config",
+        "aistack.config_observability",
     ),
     ("aistack.chunks", "aistack.errors"),
 )
 """From top to bottom; a module may import its own layer and those below it."""
 
 NEVER = {
-    "aistack.backends": ("aistack.jobs", "aistack.run", "aistack.web", "aistack.wire", "aistack.app"),
+    "aistack.jobs": ("aistack.observe",),
+    "aistack.run": ("aistack.observe",),
+    "aistack.backends": (
+        "aistack.observe",
+        "aistack.jobs",
+        "aistack.run",
+        "aistack.web",
+        "aistack.wire",
+        "aistack.app",
+    ),
 }
 """What a part may not import whatever the layers say."""
 
@@ -213,6 +235,8 @@ def test_an_impurity_would_be_seen(source: str) -> None:
         ("backends/base.py", "from aistack.jobs.model import Job"),
         ("backends/whisper.py", "from aistack import run"),
         ("run/runner.py", "from aistack.web.delivery import deliver"),
+        ("run/scheduler.py", "from aistack.observe.jobs import JobFigures"),
+        ("observe/observability.py", "from aistack.web.observed import WATCH"),
         ("web/audio.py", "from aistack import app"),
     ],
 )

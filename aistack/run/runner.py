@@ -8,6 +8,7 @@ cannot hit the next job.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 import attrs
@@ -70,7 +71,11 @@ class Runner:
     ) -> None:
         """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
         engine's next process warm; `ids` are those of a job, for the log; `beside` says whether the
-        new weights of a swap may be loaded beside the old (none: never)."""
+        new weights of a swap may be loaded beside the old (none: never).
+
+        `started` counts engine processes by engine; `lost` those that ended otherwise than by being
+        evicted, by engine and when: "idle", "load" or "run".
+        """
         self._post = post
         self._ready = ready
         self._spec = spec
@@ -88,6 +93,17 @@ class Runner:
         self._chores: set[asyncio.Task[None]] = set()
         self._burials: dict[str, asyncio.Task[None]] = {}
         self._closing = False
+        self.started: Counter[str] = Counter()
+        self.lost: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def alive(self) -> tuple[tuple[str, str, int], ...]:
+        """Engine, device (`spare` for the warm one) and process id of every engine process."""
+        # One copy: another thread may ask.
+        processes = list(self._processes.items())
+        if (spare := self._spare) is not None:
+            processes.append(("spare", spare))
+        return tuple((process.backend, device, process.pid) for device, process in processes)
 
     # --- what the scheduler calls -------------------------------------------------------------------
 
@@ -229,6 +245,7 @@ class Runner:
         if isinstance(report, ev.Loaded):
             await self._arrived(process, load)
         else:
+            self.lost[settings.name, "load"] += 1
             # What was spared is still there, or its death is told before this.
             await self._burial(load.device)
             if load.beside and isinstance(report, ev.Failed):
@@ -261,13 +278,16 @@ class Runner:
         if process is None or process.died.is_set():
             settings = self._engines[run.route.backend]
             if process is not None:
+                self.lost[process.backend, "idle"] += 1
                 del self._processes[run.device]
                 await process.bury(run.device)
             return ev.Failed(run.job_id, found_dead(settings.provider), lost=True)
         step.process = process
         report = await child_run(process, run, self._post, step.obeys)
-        if getattr(report, "lost", False) and self._processes.get(run.device) is process:
-            del self._processes[run.device]
+        if getattr(report, "lost", False):
+            self.lost[process.backend, "run"] += 1
+            if self._processes.get(run.device) is process:
+                del self._processes[run.device]
         return report
 
     # --- processes ----------------------------------------------------------------------------------
@@ -278,7 +298,12 @@ class Runner:
         if spare is not None and spare.backend == settings.name and not spare.died.is_set():
             self._spare = None
             return spare
-        return await EngineProcess.spawn(settings)
+        return await self._spawn(settings)
+
+    async def _spawn(self, settings: EngineSettings) -> EngineProcess:
+        process = await EngineProcess.spawn(settings)
+        self.started[settings.name] += 1
+        return process
 
     def _wants_spare(self) -> bool:
         return self._keep_spare and not self._closing and self._spare is None
@@ -294,7 +319,7 @@ class Runner:
         if not self._wants_spare():
             return
         try:
-            spare = await EngineProcess.spawn(settings)
+            spare = await self._spawn(settings)
         except OSError:
             log.exception("spare process could not be started", engine=settings.name)
             return
@@ -308,6 +333,7 @@ class Runner:
         """An idle engine died: bury it, then say so."""
         if self._closing or self._processes.get(device) is not process:
             return
+        self.lost[process.backend, "idle"] += 1
         log.warning("idle engine process ended", engine=process.backend, returncode=process.returncode)
         del self._processes[device]
 

@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from aistack.config import MiB, Server
 from aistack.errors import BackendFault, Code, malformed
+from aistack.web import observed
 from aistack.web.faults import too_large
 from aistack.web.patience import begin_body
 
@@ -64,7 +65,9 @@ async def read_body(request: web.Request, limit: int, idle_s: float) -> bytes:
         else:
             piece = await pull(content.readany(), idle_s, "The body could not be read.")
         if not piece:
-            return bytes(body)
+            read = bytes(body)
+            observed.body_read(request, read)
+            return read
         body += piece
         if len(body) > limit:
             raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))

@@ -17,6 +17,7 @@ from aiohttp_sse import EventSourceResponse
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
+from aistack.web import observed
 from aistack.web.faults import cut
 from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
 from aistack.web.stalled import Watch
@@ -38,6 +39,7 @@ async def deliver(
     extra_headers: Headers = (),
 ) -> web.StreamResponse:
     """Submit the job and write what comes of it. `discard` is called once when the job is over."""
+    observed.joined(request, job)
     try:
         outlet = scheduler.submit(job, discard)
     except BaseException:

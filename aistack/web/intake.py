@@ -17,6 +17,7 @@ from attrs import define, field
 
 from aistack.config import MiB, Server
 from aistack.errors import BackendFault, Code, Fault, malformed
+from aistack.web import observed
 from aistack.web.bodies import pull
 from aistack.web.faults import too_large
 from aistack.web.patience import begin_body
@@ -76,6 +77,7 @@ async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[R
     try:
         await begin_body(request)
         await _Form(request, server, upload).read()
+        observed.body_read(request, upload.spool.path)
         yield upload
     finally:
         if upload._spool is not None and not upload._kept:

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from aistack.errors import BackendFault, internal
-from aistack.web import guard, trace
+from aistack.web import guard, observed, trace
 from aistack.web.faults import answer, cut, from_http, gone
 from aistack.web.keys import BEGUN, CONFIG, LOST
 
@@ -27,9 +27,11 @@ async def access_line(request: web.Request, handler: Handler) -> web.StreamRespo
     loop = asyncio.get_running_loop()
     started = loop.time()
     status = _LEFT
+    response: web.StreamResponse | None = None
+    observed.begin(request)
     with structlog.contextvars.bound_contextvars(**trace.log_ids(request)):
         try:
-            response: web.StreamResponse = await handler(request)
+            response = await handler(request)
             if not request.get(LOST, False):
                 status = response.status
             return response
@@ -37,6 +39,7 @@ async def access_line(request: web.Request, handler: Handler) -> web.StreamRespo
             status = exc.status
             raise
         finally:
+            observed.end(request, status, response)
             say = log.debug if request.path in QUIET else log.info
             say(
                 "http.access",
@@ -61,6 +64,7 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
             cut(request, request.app[CONFIG].server.send_timeout_s)
             return begun
         if isinstance(exc, BackendFault):
+            observed.refused(request, exc.fault)
             return answer(exc.fault)
         if isinstance(exc, web.HTTPException):
             if exc.status < 400:

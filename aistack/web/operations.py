@@ -21,7 +21,8 @@ from aistack.contract import (
     TranscriptionVerbose,
 )
 from aistack.speaking import FORMATS
-from aistack.web import audio, chat, health, internal, models, pages, refusals, speech
+from aistack.contract_observability import MetricsReport, ObservabilityState
+from aistack.web import audio, chat, health, internal, models, observability, pages, refusals, speech
 from aistack.web.patience import hold_continue
 from aistack.web.reference import openapi_json
 from aistack.web.refusals import Refusals
@@ -278,7 +279,54 @@ INTERNAL: tuple[Operation, ...] = (
 """The internal inference API (seed 004)."""
 
 
-EVERY = (*OPERATIONS, *INTERNAL, *RELAYED)
+METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OBSERVED: tuple[Operation, ...] = (
+    Operation(
+        "GET",
+        "/metrics",
+        observability.metrics_text,
+        "Figures for Prometheus",
+        ("admin",),
+        gives=(METRICS_TEXT,),
+    ),
+    Operation(
+        "GET",
+        "/admin/api/metrics",
+        observability.metrics_json,
+        "Figures of requests",
+        ("admin",),
+        gives=(MetricsReport,),
+    ),
+    Operation(
+        "GET",
+        "/admin/api/observability",
+        observability.state,
+        "The three switches",
+        ("admin",),
+        gives=(ObservabilityState,),
+    ),
+    Operation(
+        "POST",
+        "/admin/api/observability/toggle",
+        observability.toggle,
+        "Turn one of them until the restart",
+        ("admin",),
+        gives=(ObservabilityState,),
+        refuses=refusals.JSON_BODY | refusals.FIELDS,
+    ),
+    Operation(
+        "POST",
+        "/admin/api/observability/clear-payload",
+        observability.clear_payload,
+        "Remove every capture",
+        ("admin",),
+        gives=(ObservabilityState,),
+    ),
+)
+"""What operators read and turn."""
+
+
+EVERY = (*OPERATIONS, *INTERNAL, *OBSERVED, *RELAYED)
 """All there are."""
 
 

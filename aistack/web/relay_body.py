@@ -9,6 +9,7 @@ from aiohttp import web
 
 from aistack.config import MiB, Server
 from aistack.errors import BackendFault
+from aistack.web import observed
 from aistack.web.bodies import pull
 from aistack.web.faults import too_large
 from aistack.web.keys import nothing
@@ -65,6 +66,7 @@ async def body_of(request: web.Request, server: Server) -> AsyncIterator[Body]:
         if body.spool is not None:
             await _to_spool(body, server)
             body.spool.close()
+        observed.body_read(request, body.content)
         yield body
     finally:
         body.drop()

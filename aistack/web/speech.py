@@ -21,7 +21,7 @@ from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.relaying import RelayRequest, relay_request
 from aistack.run.outside import SocketRequest, relay_websocket
-from aistack.web import voice
+from aistack.web import observed, voice
 from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.faults import cut
@@ -121,6 +121,7 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     scheduler = request.app[SCHEDULER]
     asked = SocketRequest(request.raw_path)
     job = _job(request, asked, 0.0, 0)
+    observed.joined(request, job)
     try:
         said = await scheduler.submit(job).get()
         if isinstance(said, Respond):

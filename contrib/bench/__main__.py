@@ -1,4 +1,4 @@
-"""`python -m contrib.bench [asr slot health upload machine relay] [--quick] [--json FILE]`.
+"""`python -m contrib.bench [asr slot health upload machine relay observe] [--quick] [--json FILE]`.
 
 Prints one table of medians and ratios. Starts every server it needs on loopback and stops it.
 """
@@ -10,7 +10,7 @@ import importlib
 
 from contrib.bench.harness import Row, save, table
 
-PARTS = ("asr", "slot", "health", "upload", "machine", "relay")
+PARTS = ("asr", "slot", "health", "upload", "machine", "relay", "observe")
 
 
 def main() -> None:

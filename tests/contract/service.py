@@ -31,6 +31,7 @@ from aistack.config import (
     Server,
     Slots,
 )
+from aistack.config_observability import ObservabilitySection
 from aistack.jobs.model import Snapshot, Transition
 from aistack.web.keys import INVENTORY, SCHEDULER
 from tests.contract.client import BOUND_S, Answer, Call, Client, acts
@@ -238,6 +239,7 @@ def config(folder: Path, /, **sections: Any) -> Config:
         inference=InferenceSection(**sections.get("inference", {})),
         parakeet=ParakeetSection(**sections.get("parakeet", {})),
         sensevoice=SensevoiceSection(**sections.get("sensevoice", {})),
+        observability=ObservabilitySection(**sections.get("observability", {})),
     )
 
 
