@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -31,6 +31,14 @@ class ObservabilityState:
     payload: bool = field(metadata={"says": "Bodies of requests and answers are captured."})
     payload_usage: PayloadUsage = field(metadata={"says": "The captures there are."})
     log_dir: str = field(metadata={"says": "Folder of the access log."})
+
+
+@frozen(kw_only=True)
+class ObservabilityToggle:
+    """One switch to turn. A form with the same two fields is taken as well."""
+
+    key: Literal["metrics", "access_log", "payload"] = field(metadata={"says": "Which one."})
+    value: Any = field(metadata={"says": "1, on, true, yes or y in any case: on. All else: off."})
 
 
 @frozen(kw_only=True)

@@ -45,7 +45,7 @@ async def toggle(request: web.Request) -> web.StreamResponse:
     """POST /admin/api/observability/toggle: `key` and `value`, as a form or as JSON."""
     sent = await _fields(request)
     for name in ("key", "value"):
-        if sent.get(name) is None:
+        if name not in sent:
             fault = malformed(f"The field {name} is missing.", Code.MISSING_FIELD, name)
             raise BackendFault(fault)
     observability = request.app[OBSERVABILITY]

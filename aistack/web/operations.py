@@ -20,8 +20,8 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
+from aistack.contract_observability import MetricsReport, ObservabilityState, ObservabilityToggle
 from aistack.speaking import FORMATS
-from aistack.contract_observability import MetricsReport, ObservabilityState
 from aistack.web import audio, chat, health, internal, models, observability, pages, refusals, speech
 from aistack.web.patience import hold_continue
 from aistack.web.reference import openapi_json
@@ -311,6 +311,7 @@ OBSERVED: tuple[Operation, ...] = (
         observability.toggle,
         "Turn one of them until the restart",
         ("admin",),
+        takes=ObservabilityToggle,
         gives=(ObservabilityState,),
         refuses=refusals.JSON_BODY | refusals.FIELDS,
     ),
