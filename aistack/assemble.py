@@ -19,6 +19,7 @@ from aistack.config_backends import EngineSection
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.observe.wiring import exposition, observability
+from aistack.office import office
 from aistack.run import room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.inventory import Inventory, real_engines
@@ -29,12 +30,13 @@ from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
 from aistack.stats import job_ids
 from aistack.web import trace
+from aistack.web.admin import OFFICE
 from aistack.web.internal import FIGURES, selection
 from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
 from aistack.web.observability import EXPOSITION
 from aistack.web.observed import OBSERVABILITY
-from aistack.web.operations import INTERNAL, OBSERVED, OPERATIONS, RELAYED
+from aistack.web.operations import ADMIN, CONSOLE, INTERNAL, OBSERVED, OPERATIONS, RELAYED
 from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")
@@ -106,9 +108,11 @@ def assemble(
             await outside.close()
         await asyncio.to_thread(observing.close)
 
-    operations = (*OPERATIONS, *INTERNAL, *OBSERVED, *(RELAYED if outside is not None else ()))
+    relayed = RELAYED if outside is not None else ()
+    operations = (*OPERATIONS, *INTERNAL, *ADMIN, *OBSERVED, *CONSOLE, *relayed)
     app = build_app(config, scheduler, inventory, (running,), operations)
     app.on_response_prepare.append(trace.echo)
+    app[OFFICE] = office(scheduler, housekeeping, runner)
     app[FIGURES] = figures = GenerationFigures(scheduler)
     app[OBSERVABILITY] = observing
     app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)

@@ -21,6 +21,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from aistack.config import Log
 from aistack.jobs.model import Transition
 from aistack.jobs.states import Column
+from aistack.log_ring import RING, looks
 from aistack.log_sink import Sink, unformatted
 from aistack.stats import done_fields, transition_fields
 
@@ -43,12 +44,13 @@ def configure(settings: Log, fd: int = STDOUT) -> Sink:
     level = LEVELS[settings.level]
     pretty = settings.format == "pretty" or (settings.format == "auto" and os.isatty(fd))
     before = _before_rendering()
-    rendering = _pretty(fd) if pretty else _json()
+    kept = _json()
+    rendering = _pretty(fd) if pretty else kept
     close()
     sink = Sink(fd)
     # Our own lines go straight to the sink: a record of the standard library costs more than the line.
     structlog.configure(
-        processors=[*before, _Rendered(rendering)],
+        processors=[*before, _Rendered(rendering, kept)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda name="": _Line(sink, name),
         cache_logger_on_first_use=False,
@@ -59,8 +61,16 @@ def configure(settings: Log, fd: int = STDOUT) -> Sink:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
+    # The console reads objects, whatever the terminal is shown.
+    RING.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *kept],
+        )
+    )
     root = logging.getLogger()
     root.addHandler(sink)
+    root.addHandler(RING)
     root.setLevel(logging.INFO if level == logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger(SERVICE).setLevel(level)
     logging.captureWarnings(True)
@@ -70,6 +80,7 @@ def configure(settings: Log, fd: int = STDOUT) -> Sink:
 def close() -> None:
     """Write what is left (bounded) and stop logging to a file descriptor."""
     root = logging.getLogger()
+    root.removeHandler(RING)
     for handler in [handler for handler in root.handlers if isinstance(handler, Sink)]:
         root.removeHandler(handler)
         handler.close()
@@ -94,19 +105,35 @@ class _Line:
 
 
 class _Rendered:
-    """The last processor. A line that cannot be rendered is told without its values; nothing raises."""
+    """The last processor: the line as it is written, and as the ring keeps it.
 
-    def __init__(self, rendering: Sequence[Processor]) -> None:
+    A line that cannot be rendered is told without its values; nothing raises.
+    """
+
+    def __init__(self, rendering: Sequence[Processor], kept: Sequence[Processor]) -> None:
         self._rendering = rendering
+        self._kept = kept
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        try:
-            line: Any = event
-            for processor in self._rendering:
-                line = processor(logger, method, line)
-            return str(line)
-        except Exception:  # noqa: BLE001 - any value of any line may fail to be shown
-            return unformatted(logger.name).decode()
+        keep = not looks(method, event)
+        if keep and self._kept is not self._rendering:
+            RING.keep(_rendered(self._kept, logger, method, dict(event)))
+        line = _rendered(self._rendering, logger, method, event)
+        if keep and self._kept is self._rendering:
+            RING.keep(line)
+        return line
+
+
+def _rendered(
+    rendering: Sequence[Processor], logger: WrappedLogger, method: str, event: EventDict
+) -> str:
+    try:
+        line: Any = event
+        for processor in rendering:
+            line = processor(logger, method, line)
+        return str(line)
+    except Exception:  # noqa: BLE001 - any value of any line may fail to be shown
+        return unformatted(logger.name).decode()
 
 
 def _before_rendering() -> list[Processor]:

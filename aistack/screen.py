@@ -63,6 +63,7 @@ def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: 
         "",
         f"  try   curl{key} -F file=@speech.wav {url}/v1/audio/transcriptions",
         f"  see   curl{key} {url}/v1/models",
+        f"  look  {url}/admin in a browser",
         "  stop  Ctrl-C",
         "",
     ]

@@ -318,6 +318,7 @@ def test_start_screen() -> None:
         EngineNote("Parakeet", install="pip install 'aistack[parakeet]'"),
     ]
     screen = start_screen(["0.0.0.0:11500", "[::]:80"], found, keys=False)
+    assert "  look  http://127.0.0.1:11500/admin in a browser\n" in screen
     assert f"aistack {__version__} listens on http://127.0.0.1:11500, http://[::1]:80\n" in screen
     assert "+ Faster-Whisper  a, b, c and 1 more (weights on disk)\n" in screen
     assert "- Parakeet        not installed: pip install 'aistack[parakeet]'\n" in screen

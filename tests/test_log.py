@@ -19,6 +19,7 @@ from aistack import log
 from aistack.chunks import Transcript
 from aistack.config import Log
 from aistack.jobs import Column, Ended, Outcome
+from aistack.log_ring import RING
 from aistack.log_sink import Sink
 from tests.test_stats import done
 
@@ -245,3 +246,25 @@ def test_a_line_that_cannot_be_formatted_raises_nothing_and_tells_no_arguments(
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert (line["message"], line["logger"]) == ("a log line could not be formatted", "some.library")
     assert "user words" not in path.read_text() + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shown", ["json", "pretty"])
+def test_the_ring_keeps_lines_as_json_however_they_are_shown(shown: str, lines: Lines) -> None:
+    def run() -> None:
+        logger = structlog.get_logger("aistack.somewhere")
+        logger.info("ours", figure=7)
+        logger.debug("http.access", path="/admin/api/state")
+        logging.getLogger("theirs").warning("of a library")
+
+    before = RING.count
+    if shown == "json":
+        lines(run, level="debug")
+    else:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        log.configure(Log(level="debug", format="pretty"), nowhere)
+        run()
+        log.close()
+        os.close(nowhere)
+    kept = [json.loads(line) for line in RING.last(500, after=before)[0]]
+    assert [line["message"] for line in kept] == ["ours", "of a library"]
+    assert (kept[0]["figure"], kept[0]["level"]) == (7, "info")

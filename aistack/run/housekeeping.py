@@ -1,4 +1,5 @@
-"""Housekeeping as jobs: unload what has been idle for a while, load what is wanted at start.
+"""Housekeeping as jobs: unload what has been idle for a while, load what is wanted at start, and
+both at an operator's word.
 
 An observer of transitions: no polling. A timer is armed when a slot with a model becomes free, and
 dies when the slot is taken again.
@@ -14,9 +15,13 @@ from aistack.chunks import Chunk, Result, Vram
 from aistack.errors import Fault
 from aistack.ids import job_id
 from aistack.jobs.model import Job, Resident, Route, Transition
-from aistack.jobs.states import Column, Op
+from aistack.jobs.states import Column, Ended, Op
 from aistack.run.scheduler import Scheduler
 from aistack.wire.base import Answer, StreamHead, refusal
+
+BEGIN_S = 5.0
+UNLOAD_S = 30.0
+"""How long an operator's word may take to be heard, and a model to be gone."""
 
 
 class Silent:
@@ -55,10 +60,14 @@ class Housekeeping:
         self._idle_s = idle_s
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._will_look = False
+        self._watched: dict[str, tuple[Column | None, asyncio.Future[Job]]] = {}
         scheduler.observers.append(self.observe)
 
     def observe(self, transition: Transition) -> None:
-        """Look at the slot a job has taken or given back."""
+        """Look at the slot a job has taken or given back, and tell who waits for the job."""
+        awaited = self._watched.get(transition.job.id)
+        if awaited is not None and not awaited[1].done() and awaited[0] in (None, transition.target):
+            awaited[1].set_result(transition.job)
         if self._idle_s <= 0:
             return
         slot = transition.job.slot
@@ -89,6 +98,28 @@ class Housekeeping:
     def preload(self, resident: Resident) -> None:
         """Ask for a model before anyone needs it."""
         self._scheduler.submit(chore(Op.LOAD, resident, None))
+
+    async def begin(self, op: Op, resident: Resident, device: str | None = None) -> Job:
+        """Submit a LOAD or UNLOAD; the job after its first transition (DONE: refused or not needed).
+
+        Raises TimeoutError if the scheduler takes no more jobs.
+        """
+        return await self._reach(chore(op, resident, device), None, BEGIN_S)
+
+    async def unload(self, resident: Resident, device: str) -> bool:
+        """Unload the model if its slot is free; whether it was. Raises TimeoutError."""
+        ended = await self._reach(chore(Op.UNLOAD, resident, device), Column.DONE, UNLOAD_S)
+        return ended.outcome is not None and ended.outcome.ended is Ended.OK
+
+    async def _reach(self, job: Job, column: Column | None, bound_s: float) -> Job:
+        """The submitted job once it is in `column`, or anywhere if none."""
+        reached: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._watched[job.id] = column, reached
+        try:
+            self._scheduler.submit(job)
+            return await asyncio.wait_for(reached, bound_s)
+        finally:
+            del self._watched[job.id]
 
     def close(self) -> None:
         """Disarm all timers."""

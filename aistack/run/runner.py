@@ -169,6 +169,13 @@ class Runner:
             case Run():
                 return await self._run(step, step.effect)
 
+    def processes(self) -> list[tuple[str | None, EngineProcess]]:
+        """The engine processes that live, each with its device; the spare has none."""
+        here: list[tuple[str | None, EngineProcess]] = [*self._processes.items()]
+        if self._spare is not None:
+            here.append((None, self._spare))
+        return [(device, process) for device, process in here if not process.died.is_set()]
+
     # --- steps --------------------------------------------------------------------------------------
 
     async def _evict(self, evict: Evict) -> ev.Event:

@@ -21,6 +21,12 @@ _PATH_MAX = 256
 _LEFT = 499
 
 
+def _quiet(request: web.Request) -> bool:
+    """Whether this is asked every second by a machine or by the console: said at debug only."""
+    looks = request.method in ("GET", "HEAD") and request.path.startswith("/admin")
+    return looks or request.path in QUIET
+
+
 @web.middleware
 async def access_line(request: web.Request, handler: Handler) -> web.StreamResponse:
     """One log line per request. aiohttp's own writes none for a request whose client left."""
@@ -40,7 +46,7 @@ async def access_line(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         finally:
             observed.end(request, status, response)
-            say = log.debug if request.path in QUIET else log.info
+            say = log.debug if _quiet(request) else log.info
             say(
                 "http.access",
                 method=request.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from aistack.chunks import DOWNLOAD
-from aistack.contract import Download, ModelEntry
+from aistack.contract import Download, ModelEntry, ModelsList
 from aistack.converters import to_plain
 from aistack.jobs.model import Resident, Snapshot
 from aistack.jobs.states import Step
@@ -32,10 +32,15 @@ def downloads(snapshot: Snapshot) -> dict[Resident, Download]:
 
 async def models(request: web.Request) -> web.StreamResponse:
     """The list."""
+    return json_answer(to_plain(await listed(request)))
+
+
+async def listed(request: web.Request) -> ModelsList:
+    """The list as a value."""
     here = residents(request.app[SCHEDULER].snapshot)
     coming = downloads(request.app[SCHEDULER].snapshot)
     others = await _others(request)
-    return json_answer(to_plain(await request.app[INVENTORY].models(here, others, coming)))
+    return await request.app[INVENTORY].models(here, others, coming)
 
 
 async def model(request: web.Request) -> web.StreamResponse:

@@ -215,8 +215,8 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 
 
 def waits(operation: Operation) -> bool:
-    """Whether a call of it can stand in line."""
-    return (503, Code.SLOT_BUSY) in operation.refuses
+    """Whether a call of it can stand in line; the operator's never do."""
+    return (503, Code.SLOT_BUSY) in operation.refuses and "admin" not in operation.tags
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

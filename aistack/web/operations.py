@@ -20,9 +20,22 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
+from aistack.contract_admin import ModelAsked, ModelTicket, ResetResult
 from aistack.contract_observability import MetricsReport, ObservabilityState, ObservabilityToggle
 from aistack.speaking import FORMATS
-from aistack.web import audio, chat, health, internal, models, observability, pages, refusals, speech
+from aistack.web import (
+    admin,
+    audio,
+    chat,
+    console,
+    health,
+    internal,
+    models,
+    observability,
+    pages,
+    refusals,
+    speech,
+)
 from aistack.web.patience import hold_continue
 from aistack.web.reference import openapi_json
 from aistack.web.refusals import Refusals
@@ -278,6 +291,56 @@ INTERNAL: tuple[Operation, ...] = (
 )
 """The internal inference API (seed 004)."""
 
+ADMIN: tuple[Operation, ...] = (
+    *(
+        Operation(
+            "GET",
+            f"/admin/api/{name}",
+            handler,
+            summary,
+            ("admin",),
+            gives=(gives,),
+            refuses=refusals.QUERY if name in ("logs", "state", "timeline") else frozenset(),
+            headers=("ETag",) if name == "state" else (),
+        )
+        for name, handler, gives, summary in admin.READS
+    ),
+    Operation(
+        "POST",
+        "/admin/api/reset-asr-state",
+        admin.reset_asr_state,
+        "Unload idle speech-to-text models",
+        ("admin",),
+        gives=(ResetResult,),
+        refuses=refusals.RESETTING,
+    ),
+    *(
+        Operation(
+            "POST",
+            f"/admin/api/models/{word}",
+            handler,
+            f"{word.capitalize()} a model",
+            ("admin",),
+            takes=ModelAsked,
+            gives=(ModelTicket,),
+            status=202,
+            refuses=refusals.HOUSEKEEPING,
+        )
+        for word, handler in (("load", admin.load), ("unload", admin.unload))
+    ),
+)
+"""What the console reads, and what an operator may do."""
+
+CONSOLE: tuple[Operation, ...] = tuple(
+    Operation("GET", path, handler, "The console", ("pages",), guard="", shown=False)
+    for path, handler in (
+        ("/", console.home),
+        ("/admin", console.page),
+        ("/admin/", console.page),
+        ("/admin/static/{file:.+}", console.static),
+    )
+)
+"""Pages; open, whatever keys there are."""
 
 METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OBSERVED: tuple[Operation, ...] = (
@@ -327,7 +390,7 @@ OBSERVED: tuple[Operation, ...] = (
 """What operators read and turn."""
 
 
-EVERY = (*OPERATIONS, *INTERNAL, *OBSERVED, *RELAYED)
+EVERY = (*OPERATIONS, *INTERNAL, *ADMIN, *OBSERVED, *CONSOLE, *RELAYED)
 """All there are."""
 
 

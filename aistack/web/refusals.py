@@ -65,3 +65,15 @@ SWAPPING = (
     | INNER
     | _all(503, Code.DRAINING, Code.SHUTTING_DOWN, Code.LOAD_COOLING_DOWN)
 )
+QUERY = _all(400, Code.INVALID_FIELD)
+"""Of the operator's: a number in the query that is none."""
+RESETTING = _all(503, Code.SHUTTING_DOWN)
+HOUSEKEEPING = (
+    JSON_BODY
+    | FIELDS
+    | RESETTING
+    | NO_MODEL
+    | _all(503, Code.SLOT_BUSY, Code.NOT_CONFIGURED, Code.BACKEND_MISSING)
+    | _all(503, Code.MODEL_LOAD_FAILED, Code.LOAD_COOLING_DOWN)
+)
+"""Of loads and unloads, as far as they are refused at once: how they end is in the timeline."""

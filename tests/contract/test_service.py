@@ -187,7 +187,10 @@ def test_a16_unknown(failures: dict[str, tuple[int, str, Answer]]) -> None:
     assert all(answer.headers["x-should-retry"] == "false" for answer in unknown)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/chat", "/health/", "/v1/%2e%2e"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1", "/v1/nothing", "/v1/chat", "/health/", "/admin/nothing", "/admin/static/x.js", "/v1/%2e%2e"],
+)
 def test_a18_an_unknown_path(path: str, fakes: Service) -> None:
     answer = fakes.client.get(path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")

@@ -46,5 +46,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.path in FORMS:
         for name in SWITCHES:
             value = case.body.get(name, True)
-            if not isinstance(value, bool) and str(value).strip().lower() in ("", *TRUE, *FALSE):
+            meant = str(value).strip().lower() in ("", *TRUE, *FALSE)
+            # A list is as many parts as it has members: none at all, or the one that is meant.
+            if isinstance(value, list) or (meant and not isinstance(value, bool)):
                 case.body[name] = "perhaps"

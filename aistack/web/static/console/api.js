@@ -1,0 +1,100 @@
+// The one way to the server: the key, the envelope's errors, the server's clock, bounded calls.
+
+import { askKey } from "./key.js";
+
+const KEY = "aistack.key";
+const BOUND_MS = 15000;
+
+export class Refused extends Error {
+  constructor(status, error) {
+    super(error?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = error?.code;
+    this.holder = error?.holder;
+  }
+}
+
+// The Date header is cut to seconds, so the true offset is the largest one ever seen.
+let offset = -Infinity;
+export const now = () => (Date.now() + (Number.isFinite(offset) ? offset : 0)) / 1000;
+
+function learn(response) {
+  const told = Date.parse(response.headers.get("Date") ?? "");
+  if (Number.isFinite(told)) offset = Math.max(offset, told - Date.now());
+}
+
+// A response with a good status; asks for the key when the server does. Throws Refused, TypeError
+// (no connection), and AbortError when `signal` says so.
+export async function call(path, { headers, ...more } = {}) {
+  for (;;) {
+    const sent = sessionStorage.getItem(KEY);
+    const response = await fetch(path, {
+      ...more,
+      headers: { ...headers, ...(sent ? { Authorization: `Bearer ${sent}` } : {}) },
+    });
+    if (response.ok) {
+      learn(response);
+      return response;
+    }
+    const error = await response.json().then((body) => body.error, () => undefined);
+    if (response.status !== 401) throw new Refused(response.status, error);
+    if (sessionStorage.getItem(KEY) === sent) {
+      sessionStorage.setItem(KEY, await askKey(sent ? "That key was not accepted." : ""));
+    }
+  }
+}
+
+export async function get(path) {
+  const response = await call(path, { cache: "no-cache", signal: AbortSignal.timeout(BOUND_MS) });
+  return response.json();
+}
+
+export async function post(path, body) {
+  const response = await call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body ?? {}),
+  });
+  return response.json();
+}
+
+// Call `look` again and again; slower while nobody sees the page, and while the server is away.
+export function every(milliseconds, look, failed = () => {}) {
+  let away = 0;
+  let timer = 0;
+  let busy = false;
+  const turn = async () => {
+    clearTimeout(timer);
+    if (busy) return;
+    busy = true;
+    try {
+      await look();
+      away = 0;
+    } catch (error) {
+      away += 1;
+      failed(error);
+    }
+    busy = false;
+    const pause = Math.min(milliseconds * 2 ** Math.min(away, 3), Math.max(milliseconds, 8000));
+    timer = setTimeout(turn, document.hidden ? Math.max(pause, 10000) : pause);
+  };
+  document.addEventListener("visibilitychange", () => document.hidden || turn());
+  turn();
+  return turn;
+}
+
+// The data of each server-sent event of a response, as text.
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split(/\r?\n\r?\n/);
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:"));
+      if (data.length) yield data.map((line) => line.slice(5).replace(/^ /, "")).join("\n");
+    }
+  }
+}
