@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -259,8 +260,24 @@ async def play(gateway: Service, todo: list[Order], clients: int, report: Report
             group.create_task(client())
 
 
-def submitted(gateway: Service) -> int:
+async def settle(gateway: Service) -> None:
+    """Wait until the log has every line so far: lines of a moment are written together, in order."""
+    name = f"/v1/models/{secrets.token_hex(8)}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    head = f"GET {name} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
+    await asyncio.wait_for(reader.read(-1), BOUND_S)
+    writer.close()
+    for _ in range(int(BOUND_S / 0.05)):
+        if any(line.get("path") == name for line in gateway.lines()):
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("the log does not tell of a request")
+
+
+async def submitted(gateway: Service) -> int:
     """Jobs that reached the machine so far."""
+    await settle(gateway)
     return sum(
         1 for line in gateway.lines() if line["message"] == "job.transition" and line.get("from") is None
     )
@@ -281,7 +298,7 @@ async def rest(gateway: Service) -> int:
 
 async def top_up(gateway: Service, wanted: int) -> int:
     """Jobs in place of those whose client left too early; how many were needed."""
-    missing = wanted - submitted(gateway)
+    missing = wanted - await submitted(gateway)
     for _ in range(missing):
         await ask(gateway.port, simple())
     return missing
@@ -295,7 +312,7 @@ async def run(gateway: Service, report: Report, todo: list[Order], clients: int)
     report.rss.append(await rest(gateway))
     report.before = gateway.vitals()
     begin = time.monotonic()
-    extra = submitted(gateway)  # the jobs that only look whether it is at rest
+    extra = await submitted(gateway)  # the jobs that only look whether it is at rest
     half = len(todo) // 2
     for first, last in ((0, half), (half, len(todo))):
         await play(gateway, todo[first:last], clients, report)
@@ -304,7 +321,7 @@ async def run(gateway: Service, report: Report, todo: list[Order], clients: int)
         extra += 1
     report.seconds = time.monotonic() - begin
     report.after = gateway.vitals()
-    report.submitted = submitted(gateway) - extra
+    report.submitted = await submitted(gateway) - extra
     told = Counter(line["job_id"] for line in gateway.lines() if line["message"] == "job.done")
     report.done = told.total() - extra
     report.told_once = sum(1 for count in told.values() if count == 1) - extra

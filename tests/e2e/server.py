@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import psutil
 from attrs import frozen
 
 from tests.e2e.talk import BOUND_S, SAY, WAIT, Said, Talk, say, script
+from tests.web.fakes import get
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "tests" / "data" / "audio"
@@ -207,6 +209,12 @@ class Server:
     def engines(self) -> list[psutil.Process]:
         return self.me.children(recursive=True)
 
+    def settle(self) -> None:
+        """Wait until every line so far has come: lines of a moment are written together, in order."""
+        name = f"settled-{secrets.token_hex(8)}"
+        self.say(get(f"/v1/models/{name}", **{"X-Request-ID": name}))
+        self.log.wait("http.access", request_id=name)
+
     # --- at rest ---------------------------------------------------------------------------------------
 
     def vitals(self) -> Vitals:
@@ -224,6 +232,7 @@ class Server:
     def warm(self) -> None:
         """Bring everything up that stays up, and remember how the service looks at rest."""
         assert self.say(self.probe).status == 200
+        self.settle()
         until(lambda: os.listdir(self.spool) == [] and self.unconnected(), "rest")
         self.normal = self.vitals()
 
@@ -233,6 +242,7 @@ class Server:
         assert self.process.poll() is None, "the gateway is gone"
         said = self.say(self.probe)
         assert (said.status, said.complete) == (200, True), said.body
+        self.settle()
         with contextlib.suppress(AssertionError):
             until(lambda: self.vitals() == self.normal, "as before", 10)
         assert self.vitals() == self.normal
