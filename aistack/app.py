@@ -21,7 +21,8 @@ from aistack.web.guard import split_host
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER, Inventory, Scheduler
 from aistack.web.middleware import MIDDLEWARES, OWN_NAMES, remember
 from aistack.web.openapi import build
-from aistack.web.operations import OPERATIONS, Operation, register
+from aistack.web.operation import Operation
+from aistack.web.operations import OPERATIONS, register
 from aistack.web.pages import Asset
 from aistack.web.protocol import Runner
 from aistack.web.reference import DOCUMENT

@@ -36,7 +36,8 @@ from aistack.web.internal_stats import GenerationFigures
 from aistack.web.keys import OUTSIDE
 from aistack.web.observability import EXPOSITION
 from aistack.web.observed import OBSERVABILITY
-from aistack.web.operations import ADMIN, CONSOLE, INTERNAL, OBSERVED, OPERATIONS, RELAYED
+from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
+from aistack.web.operations_admin import ADMIN, CONSOLE, OBSERVED
 from aistack.web.spool import sweep
 
 log = structlog.get_logger("aistack.app")

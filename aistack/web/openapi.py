@@ -22,7 +22,7 @@ from aistack.errors import RETRY_MAY_CURE, WAITING_HELPS, Code
 from aistack.web import openapi_examples as examples
 from aistack.web import refusals
 from aistack.web.openapi_schema import Schema, Schemas, Side, is_form, prose
-from aistack.web.operations import Events, Operation
+from aistack.web.operation import Events, Operation
 from aistack.web.refusals import Refusal
 
 JSON = "application/json"

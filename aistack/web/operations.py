@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from aiohttp import web
-from attrs import frozen
 
 from aistack import contract_internal as inner
 from aistack import contract_relayed as relayed
@@ -20,67 +16,13 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.contract_admin import ModelAsked, ModelTicket, ResetResult
-from aistack.contract_observability import MetricsReport, ObservabilityState, ObservabilityToggle
 from aistack.speaking import FORMATS
-from aistack.web import (
-    admin,
-    audio,
-    chat,
-    console,
-    health,
-    internal,
-    models,
-    observability,
-    pages,
-    refusals,
-    speech,
-)
+from aistack.web import audio, chat, health, internal, models, pages, refusals, speech
+from aistack.web.operation import Events, Operation
+from aistack.web.operations_admin import ADMIN, CONSOLE, OBSERVED
 from aistack.web.patience import hold_continue
 from aistack.web.reference import openapi_json
-from aistack.web.refusals import Refusals
 from aistack.wire.transcript import PLAIN, VTT
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@frozen
-class Events:
-    """An answer of server-sent events: the union of what their data can be, and the union's name.
-
-    `last` is the data of a last event that is no JSON.
-    """
-
-    kind: Any
-    name: str
-    last: str = ""
-
-
-@frozen
-class Operation:
-    """One method on one path.
-
-    `takes` is the structured request type (or a media type), none if there is no body; `gives` the
-    types (or media types, or Events) of good answers, which come with `status`. `guard` names the key
-    it asks for: "" (open), "api" or "internal". `refuses` are the errors it can give beyond those of
-    every operation; `about` is its description, the handler's docstring if empty. `headers` name
-    response headers of good answers (see `openapi.HEADERS`). Not `shown`: pages, which are no API.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    tags: tuple[str, ...]
-    takes: Any = None
-    gives: tuple[Any, ...] = ()
-    guard: str = "api"
-    status: int = 200
-    refuses: Refusals = frozenset()
-    about: str = ""
-    headers: tuple[str, ...] = ()
-    shown: bool = True
-
 
 _HEARD = (
     TranscriptionJson,
@@ -290,105 +232,6 @@ INTERNAL: tuple[Operation, ...] = (
     ),
 )
 """The internal inference API (seed 004)."""
-
-ADMIN: tuple[Operation, ...] = (
-    *(
-        Operation(
-            "GET",
-            f"/admin/api/{name}",
-            handler,
-            summary,
-            ("admin",),
-            gives=(gives,),
-            refuses=refusals.QUERY if name in ("logs", "state", "timeline") else frozenset(),
-            headers=("ETag",) if name == "state" else (),
-        )
-        for name, handler, gives, summary in admin.READS
-    ),
-    Operation(
-        "POST",
-        "/admin/api/reset-asr-state",
-        admin.reset_asr_state,
-        "Unload idle speech-to-text models",
-        ("admin",),
-        gives=(ResetResult,),
-        refuses=refusals.RESETTING,
-    ),
-    *(
-        Operation(
-            "POST",
-            f"/admin/api/models/{word}",
-            handler,
-            f"{word.capitalize()} a model",
-            ("admin",),
-            takes=ModelAsked,
-            gives=(ModelTicket,),
-            status=202,
-            refuses=refusals.HOUSEKEEPING,
-        )
-        for word, handler in (("load", admin.load), ("unload", admin.unload))
-    ),
-)
-"""What the console reads, and what an operator may do."""
-
-CONSOLE: tuple[Operation, ...] = tuple(
-    Operation("GET", path, handler, "The console", ("pages",), guard="", shown=False)
-    for path, handler in (
-        ("/", console.home),
-        ("/admin", console.page),
-        ("/admin/", console.page),
-        ("/admin/static/{file:.+}", console.static),
-    )
-)
-"""Pages; open, whatever keys there are."""
-
-METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
-OBSERVED: tuple[Operation, ...] = (
-    Operation(
-        "GET",
-        "/metrics",
-        observability.metrics_text,
-        "Figures for Prometheus",
-        ("admin",),
-        gives=(METRICS_TEXT,),
-    ),
-    Operation(
-        "GET",
-        "/admin/api/metrics",
-        observability.metrics_json,
-        "Figures of requests",
-        ("admin",),
-        gives=(MetricsReport,),
-    ),
-    Operation(
-        "GET",
-        "/admin/api/observability",
-        observability.state,
-        "The three switches",
-        ("admin",),
-        gives=(ObservabilityState,),
-    ),
-    Operation(
-        "POST",
-        "/admin/api/observability/toggle",
-        observability.toggle,
-        "Turn one of them until the restart",
-        ("admin",),
-        takes=ObservabilityToggle,
-        gives=(ObservabilityState,),
-        refuses=refusals.JSON_BODY | refusals.FIELDS,
-    ),
-    Operation(
-        "POST",
-        "/admin/api/observability/clear-payload",
-        observability.clear_payload,
-        "Remove every capture",
-        ("admin",),
-        gives=(ObservabilityState,),
-    ),
-)
-"""What operators read and turn."""
-
 
 EVERY = (*OPERATIONS, *INTERNAL, *ADMIN, *OBSERVED, *CONSOLE, *RELAYED)
 """All there are."""

@@ -24,7 +24,8 @@ from aistack.web import openapi_examples, refusals
 from aistack.web.health import health
 from aistack.web.openapi import build, operation_id
 from aistack.web.openapi_schema import Schemas, Side
-from aistack.web.operations import EVERY, Events, Operation
+from aistack.web.operation import Events, Operation
+from aistack.web.operations import EVERY
 from tests.checked import Reference, reference
 from tests.contract.service import running
 from tests.web.fakes import get, serving

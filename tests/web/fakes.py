@@ -25,7 +25,8 @@ from aistack.jobs.model import Job, Resident, Route, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
 from aistack.routing import Chosen, Facts
 from aistack.web.keys import Reply, nothing
-from aistack.web.operations import OPERATIONS, Operation
+from aistack.web.operation import Operation
+from aistack.web.operations import OPERATIONS
 from aistack.wire.base import Answer, StreamHead
 from tests.checked import check
 

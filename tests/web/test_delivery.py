@@ -13,7 +13,7 @@ from aiohttp import web
 from aistack.config import Config, Server, Slots
 from aistack.web.delivery import deliver
 from aistack.web.keys import SCHEDULER, nothing
-from aistack.web.operations import Operation
+from aistack.web.operation import Operation
 from aistack.wire.base import StreamHead
 from tests.web.fakes import Raw, Served, Submitted, a_job, get, post, serving, soon
 

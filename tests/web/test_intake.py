@@ -27,7 +27,7 @@ from aistack.web.answers import json_answer
 from aistack.web.bodies import read_json
 from aistack.web.intake import receive_audio
 from aistack.web.keys import CONFIG, SCHEDULER
-from aistack.web.operations import Operation
+from aistack.web.operation import Operation
 from aistack.web.patience import patience, refuse_unread, unread_refusal
 from aistack.web.spool import PREFIX, Spool, sweep
 from tests.web.fakes import (

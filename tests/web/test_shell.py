@@ -18,7 +18,8 @@ from aistack.jobs.model import Resident, Slot, Snapshot, evolve
 from aistack.jobs.states import Op, State, Step
 from aistack.web.faults import cut, from_http
 from aistack.web.health import ready
-from aistack.web.operations import OPERATIONS, Operation
+from aistack.web.operation import Operation
+from aistack.web.operations import OPERATIONS
 from aistack.web.request_id import choose
 from tests.web.fakes import Scripted, a_job, get, post, serving
 
