@@ -15,26 +15,19 @@ import httpx
 import pytest
 
 from tests.backends.listening import SPOKEN, plain
+from tests.e2e.blocks import HERE, Block, events, page, section, shell
 from tests.e2e.conftest import command
-from tests.e2e.server import AUDIO, ROOT, Server, serving
+from tests.e2e.server import AUDIO, Server, serving
 from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, WAIT, script, transcribe
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs node and npm first
-PAGE = (ROOT / "docs/guide/integration.md").read_text(encoding="utf-8")
+PAGE = page("guide/integration.md")
 WORDS = plain(SPOKEN["digits-en.wav"]["text"])
 ANSWER = "This is a scripted answer of aistack's demo."
-HERE = "http://127.0.0.1:11500"
-
-
-def section(heading: str) -> list[tuple[str, str]]:
-    """Language and text of the blocks below a heading."""
-    body = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    assert body, heading
-    return re.findall(r"^```(\w+)\n(.*?)^```$", body, re.M | re.S)
 
 
 CURL, PYTHON, NODE, HTTPX, AGAIN = (
-    section(heading)
+    section(PAGE, heading)
     for heading in (
         "curl",
         "OpenAI's library for Python",
@@ -59,7 +52,7 @@ def demo(demo_server: Server) -> Iterator[Server]:
     demo_server.check()
 
 
-Play = Callable[[tuple[str, str], Server], str]
+Play = Callable[[Block, Server], str]
 
 
 @pytest.fixture
@@ -67,14 +60,13 @@ def play(tmp_path: Path) -> Play:
     """Runs a block in a folder with a recording, as a user would; the result is what it printed."""
     shutil.copy(AUDIO / "digits-en.wav", tmp_path / "speech.wav")
 
-    def run(block: tuple[str, str], server: Server) -> str:
+    def run(block: Block, server: Server) -> str:
         language, text = block
-        assert HERE in text
-        text = text.replace(HERE, server.url)
         if language == "sh":
-            return command("sh", "-ec", text, cwd=tmp_path, bound_s=2 * BOUND_S)
+            return shell(block, server, tmp_path)
         assert language == "python"
-        (tmp_path / "example.py").write_text(text)
+        assert HERE in text
+        (tmp_path / "example.py").write_text(text.replace(HERE, server.url))
         return command(sys.executable, "-W", "error", "example.py", cwd=tmp_path, bound_s=2 * BOUND_S)
 
     return run
@@ -89,17 +81,6 @@ def test_every_block_of_the_page_is_run_here() -> None:
     ]
     others = re.findall(r"^```(\w+)$", PAGE, re.M)
     assert others == ["console", *(language for language, _ in tested)]
-
-
-def events(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
-
-
-@pytest.fixture(autouse=True)
-def curl_is_there() -> None:
-    if shutil.which("curl") is None:
-        command("apt-get", "update", "-qq")
-        command("apt-get", "install", "-qq", "-y", "--no-install-recommends", "curl")
 
 
 def test_curl_models_a_transcript_and_subtitles(demo: Server, play: Play) -> None:
