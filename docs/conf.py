@@ -8,7 +8,9 @@ Its navigation are the tables of README.md, so a page that is not in the index i
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 project = "aistack"
@@ -68,6 +70,13 @@ def _read(app: Any, name: str, source: list[str]) -> None:
         source[0] = _PICTURE.sub("![What leads from which state to which](machine.svg)", source[0])
 
 
+def _front(app: Any, exception: Exception | None) -> None:
+    """The site begins with index.html, wherever it is put."""
+    if exception is None:
+        shutil.copyfile(Path(app.outdir, "README.html"), Path(app.outdir, "index.html"))
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", _read)
+    app.connect("build-finished", _front)
     return {"parallel_read_safe": True}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,18 @@ def test_every_page_can_be_reached_from_the_index() -> None:
             if not OUTSIDE.match(link) and target.suffix == ".md" and target not in found:
                 ahead.append(target)
     assert {str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md") if page not in found} == set()
+
+
+def test_the_sites_navigation_has_every_page() -> None:
+    """docs/conf.py makes it of the tables of the index."""
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    trees = "\n".join(conf["_navigation"]((DOCS / "README.md").read_text(encoding="utf-8")))
+    listed = re.findall(r"^([\w-]+/[\w-]+)$", trees, re.M)
+    folders = [name.partition("/")[0] for name in conf["_SUBPAGES"]]
+    pages = {page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.glob("*/*.md")}
+    below = {page for page in pages if page.partition("/")[0] in folders}
+    assert set(listed) == pages - below | set(conf["_SUBPAGES"])
+    assert len(listed) == len(set(listed))
 
 
 def test_a_page_of_docs_links_to_nothing_outside_of_docs() -> None:
