@@ -184,10 +184,10 @@ def _type(schema: Schema) -> str:
 
 def _limits(schema: Schema) -> str:
     limits: Iterable[tuple[str, str]] = (
-        ("minimum", "from {}"),
-        ("maximum", "to {}"),
-        ("minLength", "{} characters or more"),
-        ("maxLength", "{} characters at most"),
+        ("minimum", "{} or more"),
+        ("maximum", "{} at most"),
+        ("minLength", "length {} or more"),
+        ("maxLength", "length {} at most"),
         ("minItems", "{} or more"),
         ("maxItems", "{} at most"),
         ("default", "default `{}`"),

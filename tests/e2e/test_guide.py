@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -17,8 +18,8 @@ import pytest
 from tests.backends.listening import SPOKEN, plain
 from tests.e2e.blocks import HERE, Block, events, page, section, shell
 from tests.e2e.conftest import command
-from tests.e2e.server import AUDIO, Server, serving
-from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, WAIT, script, transcribe
+from tests.e2e.server import AUDIO, Server, serving, until
+from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, script, transcribe
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs node and npm first
 PAGE = page("guide/integration.md")
@@ -41,15 +42,16 @@ CURL, PYTHON, NODE, HTTPX, AGAIN = (
 @pytest.fixture(scope="module")
 def demo_server() -> Iterator[Server]:
     with serving(fake=False, flags=["--demo"]) as server:
-        server.probe = transcribe((AUDIO / "digits-en.wav").read_bytes(), WAIT, model="whisper-small")
-        server.warm()
         yield server
 
 
 @pytest.fixture
 def demo(demo_server: Server) -> Iterator[Server]:
+    """Afterwards the slot is free: the next request is not refused, and no upload is left."""
     yield demo_server
-    demo_server.check()
+    probe = transcribe((AUDIO / "digits-en.wav").read_bytes(), model="whisper-small")
+    until(lambda: demo_server.say(probe).status == 200, "a free slot")
+    until(lambda: os.listdir(demo_server.spool) == [], "no upload left")
 
 
 Play = Callable[[Block, Server], str]
@@ -67,7 +69,7 @@ def play(tmp_path: Path) -> Play:
         assert language == "python"
         assert HERE in text
         (tmp_path / "example.py").write_text(text.replace(HERE, server.url))
-        return command(sys.executable, "-W", "error", "example.py", cwd=tmp_path, bound_s=2 * BOUND_S)
+        return command(sys.executable, "example.py", cwd=tmp_path, bound_s=2 * BOUND_S)
 
     return run
 
