@@ -95,8 +95,8 @@ def command(*argv: str, cwd: Path | None = None, bound_s: float = INSTALL_S) -> 
 
 
 @pytest.fixture(scope="session")
-def run_node(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a case of a client script: openai from npm, in a folder of its own."""
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where scripts find openai from npm; node is installed where it is missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
             pytest.skip("node not installed")
@@ -106,11 +106,17 @@ def run_node(tmp_path_factory: pytest.TempPathFactory) -> Run:
     command(
         "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "openai@latest", cwd=folder
     )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_node(node_folder: Path) -> Run:
+    """Runs a case of a client script."""
 
     def run(script: Path, server: Server, case: str) -> Any:
-        client = shutil.copy(script, folder)
+        client = shutil.copy(script, node_folder)
         return json.loads(
-            command("node", client, server.url, case, str(AUDIO), cwd=folder, bound_s=2 * BOUND_S)
+            command("node", client, server.url, case, str(AUDIO), cwd=node_folder, bound_s=2 * BOUND_S)
         )
 
     return run
