@@ -169,7 +169,8 @@ class _Reading:
         if named or self.env.get(FILE_NAME):
             path = Path(os.path.expanduser(named or self.env[FILE_NAME]))
             if not path.is_file():
-                raise ConfigError([f"The configuration file {path} does not exist."])
+                what = "is not a file" if path.exists() else "does not exist"
+                raise ConfigError([f"The configuration file {path} {what}."])
             return path
         usual = default_path(self.env)
         return usual if usual is not None and usual.is_file() else None
