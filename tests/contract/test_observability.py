@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
 from aistack.observe.redact import MASK
 from aistack.observe.toggles import KEYS
@@ -561,6 +562,39 @@ def test_a223_a_folder_that_cannot_be_written_costs_no_request(
         assert scraped["aistack_access_log_lines_total"][()] == 0
         assert scraped["aistack_payload_dropped_total"][()] == 3
     assert taken.read_text() == "not a folder"
+
+
+def test_a223_a_full_disk_costs_no_request_and_is_told_once_each_way(
+    environment: Path, tmp_path: Path
+) -> None:
+    """Every write to today's and tomorrow's file ends with ENOSPC; then there is room again."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    now = datetime.now(UTC)
+    days = [logs / f"access-{now + timedelta(days=n):%Y-%m-%d}.jsonl" for n in range(2)]
+    for day in days:
+        day.symlink_to("/dev/full")
+    with capture_logs() as told, watching(environment / "full", log_dir=str(logs)) as watched:
+
+        def said() -> list[tuple[str, object]]:
+            lines = [line for line in told if "access log" in str(line["event"])]
+            return [(line["event"], line.get("reason", line.get("dropped"))) for line in lines]
+
+        for number in range(5):
+            assert heard(watched, f"full-{number}").status == 200
+            watched.over(f"full-{number}")
+        scraped = watched.scrape()
+        assert scraped["aistack_access_log_dropped_total"][()] == 5
+        assert scraped["aistack_access_log_lines_total"][()] == 0
+        assert said() == [("the access log cannot be written", "No space left on device")]
+        for day in days:
+            day.unlink()
+        assert heard(watched, "room").status == 200
+        watched.over("room")
+        (file,) = logs.iterdir()
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line)["request_id"] == "room"
+        assert said()[1:] == [("the access log is written again", 5)]
 
 
 def test_a223_a_watcher_that_fails_costs_no_request(
