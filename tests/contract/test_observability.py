@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
+from aistack.observe import sources
 from aistack.observe.redact import MASK
 from aistack.observe.toggles import KEYS
 from aistack.observe.tracing import Tracing
+from aistack.web.observability import EXPOSITION
 from tests.contract.client import Answer
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Service, running
@@ -322,6 +325,40 @@ def test_a210_metrics_is_prometheus_text(watched: Watched) -> None:
     assert (found["workers_total"][()], found["workers_busy"][()]) == (1, 0)
     assert (found["workers_available"][()], found["active_generations"][()]) == (1, 0)
     assert found["tokens_generated_total"][()] == 0
+
+
+def test_a210_a_scrape_that_fails_in_part_is_200_and_costs_no_request(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that raises, then one that hangs, then one that is well again."""
+
+    def raises(*_: Any) -> None:
+        raise OSError("made up")
+
+    memory, gate = (("source", "memory"),), threading.Event()
+    with capture_logs() as told:
+        monkeypatch.setattr(sources, "memory_families", raises)
+        for _ in range(2):
+            found = watched.scrape()
+            assert found["aistack_scrape_source_up"][memory] == 0
+            assert "aistack_engine_memory_bytes" not in found
+            assert sum(found["aistack_scrape_source_up"].values()) == 6, "the others are there"
+        monkeypatch.setattr(sources, "memory_families", lambda *_: gate.wait(60) and ())
+        monkeypatch.setattr(watched.service.app[EXPOSITION], "slow_s", 0.1)
+        try:
+            assert watched.scrape()["aistack_scrape_source_up"][memory] == 0
+            assert heard(watched, "while-it-hangs").status == 200
+        finally:
+            gate.set()
+        monkeypatch.undo()
+        until = time.monotonic() + 30
+        while watched.scrape()["aistack_scrape_source_up"][memory] == 0:
+            assert time.monotonic() < until
+    said = [line for line in told if "figures" in str(line["event"])]
+    assert [(line["event"][-7:], line["source"], line.get("reason")) for line in said] == [
+        ("missing", "memory", "OSError"),
+        ("e again", "memory", None),
+    ]
 
 
 def test_a_crash_of_an_engine_is_counted(watched: Watched) -> None:
