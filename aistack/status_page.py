@@ -6,7 +6,7 @@ Moments in the answer are unix seconds of the server; a clock that is behind it 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aistack.plain_text import plain
@@ -23,7 +23,7 @@ def page(state: Table, url: str, now: float) -> str:
     head = f"aistack {plain(state['version'])} at {plain(url)}, up for {up}"
     if state["mode"] == "draining":
         head += "; it is STOPPING and takes no new jobs"
-    lines = [head, "", "Slots", *_columns([_slot(slot, now) for slot in state["slots"]])]
+    lines = [head, "", "Slots", *_slots(state["slots"], now)]
     waiting = state["line"]
     lines += ["", f"Line ({len(waiting['line'])} of {waiting['places']} places taken)"]
     lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  nobody waits"]
@@ -32,42 +32,36 @@ def page(state: Table, url: str, now: float) -> str:
     return "\n".join(lines)
 
 
-def _slot(slot: Table, now: float) -> list[str]:
-    holder, resident = slot.get("holder"), slot.get("resident")
-    if holder is None:
-        kept = f"{resident['model']} stays in memory" if resident else "no model in memory"
-        return [slot["device"], f"free for {span(now - slot['since'])}", kept]
-    step = f" ({holder['step']})" if slot["state"] == "preparing" and holder.get("step") else ""
-    done = progress(holder.get("progress"))
-    return [
-        slot["device"],
-        f"{slot['state']}{step} for {span(now - holder['state_since'])}",
-        f"{holder['op']} with {holder['model']}" + (f", {done}" if done else ""),
-        f"holds the slot for {span(now - holder['since'])}",
-        f"request {holder['request_id']}",
-    ]
+def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
+    """A line for each slot, and one below it about the job that holds it."""
+    width = max(len(slot["device"]) for slot in slots)
+    for slot in slots:
+        holder, resident = slot.get("holder"), slot.get("resident")
+        device = f"  {plain(slot['device']):<{width}}"
+        if holder is None:
+            kept = f"{plain(resident['model'])} stays in memory" if resident else "no model in memory"
+            yield f"{device}  free for {span(now - slot['since'])}, {kept}"
+            continue
+        step = f" ({plain(holder['step'])})" if holder.get("step") in ("evict", "load") else ""
+        lasts = f"{slot['state']}{step} for {span(now - holder['state_since'])}"
+        yield f"{device}  {lasts}, holds the slot for {span(now - holder['since'])}"
+        done = progress(holder.get("progress"))
+        work = f"{holder['op']} with {holder['model']}{f', {done}' if done else ''}"
+        yield f"  {'':<{width}}  {plain(work)}; request {plain(holder['request_id'])}"
 
 
 def progress(told: Table | None) -> str:
-    """`0:45 of 3:10 (24 %), about 12 s to go`, as much of it as is known."""
+    """`0:45 of 3:10 of audio (24 %), about 12 s to go`, as much of it as is known."""
     if not told:
         return ""
-    done, total, unit = told["done"], told.get("total"), told["unit"]
-    shown = amount(done, unit) + (f" of {amount(total, unit)}" if total else "")
+    form, unit = UNITS.get(told["unit"], (_whole, told["unit"]))
+    shown = form(told["done"]) + (f" of {form(told['total'])}" if told.get("total") else "")
+    shown += f" {unit}"
     if told.get("share") is not None:
         shown += f" ({min(told['share'], 1):.0%})".replace("%", " %")
     if told.get("eta_s") is not None:
         shown += f", about {span(told['eta_s'])} to go"
     return shown
-
-
-def amount(value: float, unit: str) -> str:
-    """A quantity as people read it."""
-    if unit == "s":
-        return f"{span(value)} of audio" if value < 60 else f"{clock(value)} of audio"
-    if unit == "bytes":
-        return f"{value / 1e6:.0f} MB"
-    return f"{value:.0f} {plain(unit)}"
 
 
 def _waits(entry: Table, now: float) -> list[str]:
@@ -148,3 +142,14 @@ def clock(seconds: float) -> str:
     hours, rest = divmod(int(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+UNITS: Mapping[str, tuple[Callable[[float], str], str]] = {
+    "s": (clock, "of audio"),
+    "bytes": (lambda value: _whole(value / 1e6), "MB"),
+}
+"""How progress is told: the form of a number, and the words behind it."""

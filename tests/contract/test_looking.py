@@ -55,8 +55,11 @@ def test_status_idle_then_busy_with_a_line(fakes: Service, gates: Gates, capsys:
     fakes.reached("waiting", since)
     assert cli.main(["status", "--server", url(fakes)]) == 0
     busy = capsys.readouterr().out
-    (slot,) = [line for line in busy.splitlines() if line.startswith("  cpu  running")]
-    assert "transcribe with whisper-small" in slot and "request the-first" in slot
+    _, _, slots = busy.partition("\nSlots\n")
+    slot, work, *_ = slots.splitlines()
+    assert slot.startswith("  cpu  running for ") and ", holds the slot for " in slot
+    assert work.startswith("       transcribe with whisper-small")
+    assert work.endswith("; request the-first")
     assert "Line (1 of 16 places taken)" in busy
     assert "at most 30 s" in busy and "request the-second" in busy
     assert cli.main(["status", "--json", "--server", url(fakes)]) == 0
