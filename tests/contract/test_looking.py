@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,46 @@ def test_logs_are_followed(following: subprocess.Popen[str]) -> None:
         reader.start()
         assert said.wait(BOUND_S)
         reader.join(BOUND_S)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>"), (404, b'{"detail": "no"}'), (200, b"[]")]
+)
+def test_something_else_answers_there(status: int, body: bytes, capsys: Capture) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        where = f"http://127.0.0.1:{other.server_address[1]}"
+        code = cli.main(["status", "--server", where])
+        other.shutdown()
+        thread.join(BOUND_S)
+    assert code == 4
+    assert (
+        capsys.readouterr().err == f"aistack: What answers at {where} is no aistack, or an older one.\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("status", "--watch"), ("logs", "--follow")])
+def test_ctrl_c_ends_it_without_a_word(fakes: Service, command: tuple[str, str]) -> None:
+    RING.keep(json.dumps({"level": "info", "message": "so that there is a line"}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aistack", *command, "--server", url(fakes)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=BOUND_S)
+    assert (process.returncode, said) == (130, b"")
