@@ -341,12 +341,15 @@ class Runner:
         if self._closing or self._processes.get(device) is not process:
             return
         self.lost[process.backend, "idle"] += 1
-        log.warning("idle engine process ended", engine=process.backend, returncode=process.returncode)
         del self._processes[device]
 
         async def tell() -> None:
             await process.bury(device)
             self._post(ev.Vanished(device, resident))
+            # Told last: a request that comes after this line is served by a new process.
+            log.warning(
+                "idle engine process ended", engine=process.backend, returncode=process.returncode
+            )
 
         self._burials[device] = self._chore(tell())
 
