@@ -1,9 +1,9 @@
-"""The command line: `aistack serve | transcribe | models | pull | doctor | openapi | ...`.
+"""The command line: `aistack serve | transcribe | models | status | logs | doctor | ...`.
 
 Only the parser lives here, and what it imports is light: each command imports what it needs when
 it runs, so that `aistack --help` answers at once and `serve` listens within a second.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server stayed busy, 130 stopped.
+Exit codes are the same for every command: `EXITS`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,34 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aistack import __version__
 
 if TYPE_CHECKING:
     from aistack.config_load import Loaded
 
-OK, FAILED, USAGE, BUSY, STOPPED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, BUSY, UNREACHABLE, STOPPED = 0, 1, 2, 3, 4, 130
+EXITS = {
+    OK: "done",
+    FAILED: "failed; the reason is on stderr, or in the report of `doctor`",
+    USAGE: "wrong usage, a file that cannot be read, an unknown model to pull, a wrong configuration",
+    BUSY: "the server stayed busy for all of `--wait`",
+    UNREACHABLE: "no server answers there, or the connection to it broke",
+    STOPPED: "stopped with Ctrl-C (`serve`: by the second one; the first ends it with 0)",
+}
+"""What every exit code means, for every command."""
+SHELLS = ("bash", "zsh", "fish")
 FORMATS = ("text", "json", "verbose_json", "srt", "vtt")
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole grammar."""
     top = argparse.ArgumentParser(
-        prog="aistack", description="One OpenAI-compatible server that shares one GPU."
+        prog="aistack",
+        description="One OpenAI-compatible server that shares one GPU.",
+        epilog="exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 server busy, "
+        "4 no server, 130 stopped",
     )
     top.add_argument("--version", action="version", version=f"aistack {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -76,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", parents=[common, client], help="list the models")
     models.add_argument("--json", action="store_true", help="print the server's answer")
 
+    _looking(commands, common)
+
     pull = commands.add_parser(
         "pull",
         parents=[common],
@@ -103,7 +118,53 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("sample-config", help="print a configuration file with every setting explained")
     commands.add_parser("openapi", help="print the reference of the interfaces (OpenAPI 3.1)")
     commands.add_parser("states", help="print the states of a job and what leads where")
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that completes commands and options in a shell",
+        description="Print a script for the shell. For bash, now: source <(aistack completion bash)",
+    )
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
     return top
+
+
+def _looking(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The commands that look at a running server."""
+    there = argparse.ArgumentParser(add_help=False)
+    there.add_argument(
+        "--server", metavar="URL", type=_url, help="the server (default: the configured address)"
+    )
+    status = commands.add_parser(
+        "status",
+        parents=[common, there],
+        help="who holds the card, who waits, what is in memory",
+        description="Show what a running server is doing: each slot with its job, the line, memory, "
+        "and the last jobs.",
+    )
+    status.add_argument("--json", action="store_true", help="print the server's answer")
+    status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    logs = commands.add_parser(
+        "logs",
+        parents=[common, there],
+        help="show log lines so that people can read them",
+        description="Show the log lines a running server has in memory (500), or those of a file or a "
+        "pipe: aistack serve | aistack logs -",
+    )
+    logs.add_argument("file", nargs="?", metavar="FILE", help="a log file, - for stdin")
+    logs.add_argument(
+        "-n",
+        "--lines",
+        type=_lines,
+        metavar="N",
+        help="the last N lines (default: 200 of a server, all of a file)",
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come, until Ctrl-C")
+    logs.add_argument(
+        "--level",
+        choices=("debug", "info", "warning", "error"),
+        default="debug",
+        help="of this level and above",
+    )
+    logs.add_argument("--request", metavar="ID", help="only about the request with this X-Request-ID")
 
 
 def _port(text: str) -> int:
@@ -111,6 +172,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port between 0 and 65535")
     return port
+
+
+def _lines(text: str) -> int:
+    count = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines")
+    return count
 
 
 def _seconds(text: str) -> float:
@@ -157,6 +225,11 @@ def _run(args: argparse.Namespace) -> int:
         return OK
     if args.command == "states":
         return _states()
+    if args.command == "completion":
+        from aistack.cli_completion import script
+
+        print(script(args.shell, parser()), end="")
+        return OK
     if args.command == "doctor":
         from aistack.cli_doctor import doctor
 
@@ -172,6 +245,14 @@ def _run(args: argparse.Namespace) -> int:
         from aistack.cli_serve import serve
 
         return serve(loaded, args.fake, args.demo)
+    if args.command == "status":
+        from aistack.cli_status import status
+
+        return status(args, loaded)
+    if args.command == "logs":
+        from aistack.cli_logs import logs
+
+        return logs(args, loaded)
     from aistack.cli_client import models, transcribe
 
     return (transcribe if args.command == "transcribe" else models)(args, loaded)

@@ -15,12 +15,13 @@ import aiohttp
 from attrs import evolve
 
 from aistack import log
-from aistack.cli import BUSY, FAILED, OK, USAGE, say
+from aistack.cli import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
 from aistack.cli_serve import alone, run
 from aistack.client import Client, Refused, Wanted
 from aistack.config import Config
 from aistack.config_load import Loaded
 from aistack.screen import url_of
+from aistack.status_page import clock
 
 
 def transcribe(args: argparse.Namespace, loaded: Loaded) -> int:
@@ -69,10 +70,10 @@ def _carry_out(
         return BUSY if exc.busy else FAILED
     except aiohttp.ClientConnectorError:
         say("The server cannot be reached.")
-        return FAILED
+        return UNREACHABLE
     except (aiohttp.ClientError, TimeoutError) as exc:
         say(f"The connection to the server failed ({type(exc).__name__}).")
-        return FAILED
+        return UNREACHABLE
     except OSError as exc:
         say(f"{exc.strerror or type(exc).__name__}.")
         return FAILED
@@ -128,13 +129,6 @@ def seconds_of(path: Path) -> float | None:
             return float(audio.getnframes() / audio.getframerate())
     except (wave.Error, EOFError, OSError, ZeroDivisionError):
         return None
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `1:02:03` or `2:03`."""
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

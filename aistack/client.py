@@ -19,6 +19,8 @@ from attrs import frozen
 
 CONNECT_S = 5.0
 PROBE_S = 1.0
+ADMIN_S = 15.0
+"""Memory of the cards is asked for within it, and a driver that hangs is waited for 5 s."""
 SILENCE_S = 120.0
 """A stream that brings nothing for so long, not even a heartbeat, is dead."""
 WHOLE_S = 24 * 3600.0
@@ -35,10 +37,17 @@ Told = Callable[[float], None]
 class Refused(Exception):
     """The server said no. The message is its own plain sentence; `busy`: it may say yes later."""
 
-    def __init__(self, message: str, busy: bool = False, retry_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, busy: bool = False, retry_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.busy = busy
         self.retry_s = retry_s
+        self.status = status
+
+
+class NotOurs(Exception):
+    """Something answers there, and it does not speak our API."""
 
 
 @frozen
@@ -90,6 +99,23 @@ class Client:
             await _accepted(response)
             listed: dict[str, Any] = await response.json()
             return listed
+
+    async def operators(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of /admin/api/`name`. Raises Refused, NotOurs, or what aiohttp raises."""
+        timeout = aiohttp.ClientTimeout(total=ADMIN_S, sock_connect=CONNECT_S)
+        async with self._session.get(
+            f"{self._url}/admin/api/{name}", params=query, headers=self._headers, timeout=timeout
+        ) as response:
+            try:
+                body = await response.json(content_type=None)
+            except ValueError as exc:
+                raise NotOurs(self._url) from exc
+            if response.status == 200 and isinstance(body, dict):
+                return body
+            said = refusal(body, status=response.status)
+            if said.status is None or response.status == 404:
+                raise NotOurs(self._url)
+            raise said
 
     async def transcribe(self, wanted: Wanted, wait_s: float, told: Told) -> str:
         """The transcript in the wanted format. Raises Refused, or what aiohttp raises."""
@@ -182,8 +208,11 @@ def refusal(
     fallback: str = "The server reported a failure.",
     busy: bool = False,
     retry_s: float | None = None,
+    status: int | None = None,
 ) -> Refused:
-    """What an error envelope says, or the fallback if it is none."""
+    """What an error envelope says, or the fallback, without a status, if it is none."""
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return Refused(message if isinstance(message, str) and message else fallback, busy, retry_s)
+    if isinstance(message, str) and message:
+        return Refused(message, busy, retry_s, status)
+    return Refused(fallback, busy, retry_s)

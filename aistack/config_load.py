@@ -94,12 +94,14 @@ def options() -> Iterator[Option]:
             yield Option(name, item, hints[item.name])
 
 
-def default_path(env: Mapping[str, str]) -> Path:
-    """Where the file is looked for when nobody names one."""
-    if sys.platform == "win32":
-        base = Path(env.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        base = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+def default_path(env: Mapping[str, str]) -> Path | None:
+    """Where the file is looked for when nobody names one; none for a user without a home."""
+    windows = sys.platform == "win32"
+    named = env.get("APPDATA" if windows else "XDG_CONFIG_HOME")
+    try:
+        base = Path(named or Path.home() / ("AppData/Roaming" if windows else ".config"))
+    except RuntimeError:  # neither HOME nor an entry among the users: a container's bare uid
+        return None
     return base / "aistack" / "aistack.toml"
 
 
@@ -165,12 +167,13 @@ class _Reading:
     def find(self, named: str | None) -> Path | None:
         """The file to read: a named one must exist, the default one may."""
         if named or self.env.get(FILE_NAME):
-            path = Path(named or self.env[FILE_NAME]).expanduser()
+            path = Path(os.path.expanduser(named or self.env[FILE_NAME]))
             if not path.is_file():
-                raise ConfigError([f"The configuration file {path} does not exist."])
+                what = "is not a file" if path.exists() else "does not exist"
+                raise ConfigError([f"The configuration file {path} {what}."])
             return path
-        path = default_path(self.env)
-        return path if path.is_file() else None
+        usual = default_path(self.env)
+        return usual if usual is not None and usual.is_file() else None
 
     def read_file(self, path: Path) -> None:
         try:

@@ -89,24 +89,33 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def page(findings: Sequence[Finding]) -> str:
     """The findings for people: a group each, aligned, and a last line that sums up."""
-    about = where()
-    lines = [f"aistack {about['version']}, Python {about['python']}, {about['platform']}"]
+    lines = [heading()]
     for group in GROUPS:
         of = [finding for finding in findings if finding.group == group]
-        if not of:
-            continue
-        width = max(len(finding.name) for finding in of)
-        lines += ["", group]
-        for finding in of:
-            word = finding.state.value
-            word = word.upper() if finding.state is State.BROKEN else word
-            lines.append(f"  {word:<7}  {finding.name:<{width}}  {finding.says}".rstrip())
-            if finding.help:
-                lines.append(f"  {'':<7}  {'':<{width}}  -> {finding.help}")
-    return "\n".join([*lines, "", _sum(findings)])
+        if of:
+            width = max(len(finding.name) for finding in of)
+            lines += ["", group, *(line(finding, width) for finding in of)]
+    return "\n".join([*lines, "", summary(findings)])
 
 
-def _sum(findings: Sequence[Finding]) -> str:
+def heading() -> str:
+    """The first line."""
+    about = where()
+    return f"aistack {about['version']}, Python {about['python']}, {about['platform']}"
+
+
+def line(finding: Finding, width: int) -> str:
+    """One finding; its name takes so many columns. What to do stands below it."""
+    word = finding.state.value
+    word = word.upper() if finding.state is State.BROKEN else word
+    text = f"  {word:<7}  {finding.name:<{width}}  {finding.says}".rstrip()
+    if finding.help:
+        text += f"\n  {'':<7}  {'':<{width}}  -> {finding.help}"
+    return text
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """The last line."""
     wrong = broken(findings)
     if not wrong:
         return "Everything that is configured works."

@@ -41,8 +41,16 @@ class Probed:
     trouble: str = ""
 
 
-async def engines(config: Config, inventory: Inventory, card: bool, begun: Begun) -> list[Finding]:
-    """A finding for each engine there is. `card`: whether this machine has a card that works."""
+Told = Callable[[Finding], None]
+
+
+async def engines(
+    config: Config, inventory: Inventory, card: bool, begun: Begun, told: Told
+) -> list[Finding]:
+    """A finding for each engine there is, each told as it comes.
+
+    `card`: whether this machine has a card that works; `begun`: this one is being loaded now.
+    """
     turn = asyncio.Semaphore(TOGETHER)
 
     async def one(name: str, target: str) -> Finding:
@@ -61,9 +69,17 @@ async def engines(config: Config, inventory: Inventory, card: bool, begun: Begun
             probed = await probe(own or sys.executable, target)
         return judged(engine, probed, own, card, config.slots.devices)
 
+    async def looked(name: str, target: str) -> Finding:
+        finding = await one(name, target)
+        told(finding)
+        return finding
+
     targets = real_engines()
-    found = await asyncio.gather(*(one(name, target) for name, target in targets.items()))
-    return [*found, *_none_works(list(found), inventory, config)]
+    found = await asyncio.gather(*(looked(name, target) for name, target in targets.items()))
+    none_works = _none_works(list(found), inventory, config)
+    for finding in none_works:
+        told(finding)
+    return [*found, *none_works]
 
 
 def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> list[Finding]:

@@ -9,6 +9,7 @@ from aistack import log
 from aistack.app import BROKEN, listen, make_runner
 from aistack.assemble import assemble
 from aistack.backends import ENGINES
+from aistack.backends.nano_weights import weights
 from aistack.config import Config
 from aistack.routing import Facts
 from aistack.run.inventory import real_engines
@@ -34,7 +35,8 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
         await runner.setup()
         sites = await listen(runner, config.server.listen)
         found = await app[INVENTORY].facts()
-        ready([_address(site) for site in sites], notes(found))
+        internal = [] if fake else await asyncio.to_thread(internal_notes, config)
+        ready([_address(site) for site in sites], [*notes(found), *internal])
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, app[BROKEN])]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -65,3 +67,18 @@ def notes(facts: Facts) -> list[EngineNote]:
         here = [model for model in ids if model in facts.on_disk]
         told.append(EngineNote(engine.provider, ids, remark="" if here else "fetched when first used"))
     return told
+
+
+def internal_notes(config: Config) -> list[EngineNote]:
+    """The internal API as the start-up screen tells it; nothing if nobody has set it up."""
+    settings = config.inference
+    if not settings.root:
+        return []
+    if not settings.api_key:
+        says = "answers 503 until inference.api_key is set"
+        return [EngineNote("Internal API", remark=says)]
+    tags = tuple(each.tag for each in weights(settings.root))
+    if not tags:
+        return [EngineNote("Internal API", remark=f"no weights that serve below {settings.root}")]
+    says = f"{settings.model} is loaded now" if settings.model else "POST /models/swap selects one"
+    return [EngineNote("Internal API", tags, remark=says)]

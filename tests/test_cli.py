@@ -191,7 +191,7 @@ def test_failures_are_the_servers_sentence_and_one(
 
 
 def test_a_named_server_that_is_not_there(audio: Path, capsys: Capture) -> None:
-    assert transcribe(audio, "--server", "http://127.0.0.1:1") == 1
+    assert transcribe(audio, "--server", "http://127.0.0.1:1") == 4
     assert capsys.readouterr().err == "aistack: The server cannot be reached.\n"
 
 

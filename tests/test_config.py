@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from aistack.backends.hub import modelscope_cache
+from aistack.backends.weights import cache_dir
 from aistack.config import Config, Server, Slots
 from aistack.config_legacy import LEGACY
 from aistack.config_load import ConfigError, Loaded, default_path, load, options
@@ -59,6 +62,30 @@ def test_the_file_is_the_named_one_then_the_environments_then_the_users(tmp_path
     env["AISTACK_CONFIG"] = write("environment.toml", 2)
     assert load(None, env).config.slots.wait_s == 2
     assert load(write("named.toml", 3), env).config.slots.wait_s == 3
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The configuration file .* is not a file\."):
+        load(str(tmp_path), {})
+
+
+def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's bare uid: no HOME and no entry among the users. The service starts all the same."""
+    pwd = pytest.importorskip("pwd", reason="Windows knows no such users")
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in [name for name in os.environ if name in ("HOME", "XDG_CONFIG_HOME")]:
+        monkeypatch.delenv(name)
+    assert default_path({}) is None
+    loaded = load(None, {})
+    assert (loaded.path, loaded.config) == (None, Config())
+    with pytest.raises(ConfigError, match="does not exist"):
+        load("~/aistack.toml", {})
+    assert str(cache_dir({})) == "~/.cache/huggingface/hub"
+    assert str(modelscope_cache({})) == "~/.cache/modelscope"
 
 
 @pytest.mark.parametrize("env", [{}, {"AISTACK_CONFIG": "/nowhere/b.toml"}])

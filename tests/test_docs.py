@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 
 from aistack.backends.base import ModelCard
 from aistack.chunks import Transcript
-from aistack.cli import parser
+from aistack.cli import EXITS, parser
 from aistack.config_legacy import LEGACY
 from aistack.config_load import options
 from aistack.errors import Code, ErrorKind, internal
@@ -129,3 +130,24 @@ def test_extras_that_are_promised_exist() -> None:
     }
     assert promised <= set(config["options.extras_require"])
     assert {"parakeet", "sensevoice", "all", "test"} <= set(config["options.extras_require"])
+
+
+def test_every_command_and_option_is_in_its_section() -> None:
+    page = (ROOT / "docs/operating/command-line.md").read_text(encoding="utf-8")
+    (commands,) = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    found = re.findall(r"^## `aistack ([\w-]+)`$(.*?)(?=^## |\Z)", page, re.M | re.S)
+    sections = dict(found)
+    assert sections.keys() == commands.choices.keys()
+    everywhere = {"-h", "--help", "--config", "--fake"}
+    for name, command in commands.choices.items():
+        options = {each for action in command._actions for each in action.option_strings} - everywhere
+        assert {each for each in options if f"`{each}" not in sections[name]} == set(), name
+
+
+def test_every_exit_code_is_told() -> None:
+    page = (ROOT / "docs/operating/command-line.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.M)
+    assert told == [(str(code), says) for code, says in EXITS.items()]
+    epilog = parser().epilog
+    assert epilog is not None
+    assert [int(code) for code in re.findall(r"\b\d+", epilog)] == list(EXITS)

@@ -69,8 +69,8 @@ def in_modelscope(repo_id: str, needed: Iterable[str], environ: Mapping[str, str
 
 def modelscope_cache(environ: Mapping[str, str]) -> Path:
     """ModelScope's cache, by the same variable as its own library."""
-    home = Path(environ.get("HOME") or "~").expanduser()
-    return Path(environ.get("MODELSCOPE_CACHE") or home / ".cache" / "modelscope").expanduser()
+    home = os.path.expanduser(environ.get("HOME") or "~")  # stays "~" for a user without a home
+    return Path(os.path.expanduser(environ.get("MODELSCOPE_CACHE") or f"{home}/.cache/modelscope"))
 
 
 # --- fetching ----------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     own_home = environ.get("HOME", "")
     if own_home and found.startswith("~" + os.sep):
         return Path(own_home + found[1:])
-    return Path(found).expanduser()
+    return Path(os.path.expanduser(found))  # for a user without a home it stays as it is, as there
 
 
 def lacking(directory: Path) -> str | None:

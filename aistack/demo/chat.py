@@ -17,7 +17,7 @@ CREATED = 1_767_225_600
 TOKEN_S = 0.03
 """Between two words of a stream, so that it can be seen to be one."""
 ANSWER = (
-    "This is a scripted answer of aistack's demo. No model has read your message of {count} words. "
+    "This is a scripted answer of aistack's demo. No model has read your message ({count} words). "
     "Start Ollama, and aistack without --demo, to talk to a real one."
 )
 

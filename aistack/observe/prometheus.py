@@ -90,39 +90,40 @@ class Exposition:
 
     async def scrape(self) -> tuple[bytes, str]:
         """The answer and its content type."""
-        families, up = _collect(self.quick)
-        more, slow_up = await self._slowly()
-        up |= slow_up
-        self._note(up)
+        families, missing = _collect(self.quick)
+        more, slow_missing = await self._slowly()
+        missing |= slow_missing
+        self._note(missing)
         families += more
         families.append(
             gauge(
                 "aistack_scrape_source_up",
                 "Whether this source of figures could be asked; 0: its metrics are missing.",
                 ("source",),
-                [((name,), float(fine)) for name, fine in up.items()],
+                [((name,), float(not why)) for name, why in missing.items()],
             )
         )
         return await asyncio.to_thread(self._write, families)
 
-    async def _slowly(self) -> tuple[list[Family], dict[str, bool]]:
+    async def _slowly(self) -> tuple[list[Family], dict[str, str]]:
         if self._hanging is None or self._hanging.done():
             self._hanging = asyncio.ensure_future(asyncio.to_thread(_collect, self.slow))
             done, _ = await asyncio.wait({self._hanging}, timeout=self.slow_s)
             if done:
-                families, up = self._hanging.result()
-                return families, up
-        return [], dict.fromkeys(self.slow, False)
+                families, missing = self._hanging.result()
+                return families, missing
+        return [], dict.fromkeys(self.slow, f"no answer within {self.slow_s:g} s")
 
-    def _note(self, up: Mapping[str, bool]) -> None:
-        """Told when it begins to fail, not at every scrape."""
-        for name, fine in up.items():
-            if fine:
-                self.failures.pop(name, None)
-                continue
-            self.failures[name] = self.failures.get(name, 0) + 1
-            if self.failures[name] == 1:
-                log.warning("figures for /metrics are missing", source=name)
+    def _note(self, missing: Mapping[str, str]) -> None:
+        """Told when it begins to fail, not at every scrape, and when it is over."""
+        for name, why in missing.items():
+            before = self.failures.pop(name, 0)
+            if why:
+                self.failures[name] = before + 1
+                if not before:
+                    log.warning("figures for /metrics are missing", source=name, reason=why)
+            elif before:
+                log.warning("figures for /metrics are there again", source=name, scrapes=before)
 
     def _write(self, families: Sequence[Family]) -> tuple[bytes, str]:
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -136,20 +137,19 @@ class Exposition:
         return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
-def _collect(sources: Mapping[str, Source]) -> tuple[list[Family], dict[str, bool]]:
-    """All families of all sources, and which of those could be asked."""
+def _collect(sources: Mapping[str, Source]) -> tuple[list[Family], dict[str, str]]:
+    """All families of all sources, and of each source why its own are missing; empty: they are not."""
     families: list[Family] = []
-    up = {}
+    missing = {}
     for name, source in sources.items():
         try:
             found = list(source())
         except Exception as exc:  # noqa: BLE001 - a source that fails may cost its own figures only
-            log.debug("a source of figures failed", source=name, error=type(exc).__name__)
-            up[name] = False
+            missing[name] = type(exc).__name__
         else:
             families += found
-            up[name] = True
-    return families, up
+            missing[name] = ""
+    return families, missing
 
 
 class _Collected:

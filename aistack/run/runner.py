@@ -346,7 +346,7 @@ class Runner:
         async def tell() -> None:
             await process.bury(device)
             self._post(ev.Vanished(device, resident))
-            # Said when the next request no longer meets it.
+            # Told last: a request that comes after this line is served by a new process.
             log.warning(
                 "idle engine process ended", engine=process.backend, returncode=process.returncode
             )

@@ -14,9 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from aistack.config import MiB
 from aistack.errors import BackendFault
 from aistack.web.faults import too_large
+
+log = structlog.get_logger("aistack.web")
 
 PREFIX = "aistack_asr_"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -45,6 +49,12 @@ class Spool:
             await asyncio.shield(self._writing)
         except OSError as exc:
             if exc.errno in _NO_ROOM:
+                log.warning(
+                    "an upload could not be stored",
+                    folder=os.path.dirname(self.path),
+                    reason=exc.strerror,
+                    stored=self.bytes,
+                )
                 fault = too_large("The server has no room for an upload of this size.", "file")
                 raise BackendFault(fault) from exc
             raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
+from aistack.observe import sources
 from aistack.observe.redact import MASK
 from aistack.observe.toggles import KEYS
 from aistack.observe.tracing import Tracing
+from aistack.web.observability import EXPOSITION
 from tests.contract.client import Answer
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Service, running
@@ -323,6 +327,40 @@ def test_a210_metrics_is_prometheus_text(watched: Watched) -> None:
     assert found["tokens_generated_total"][()] == 0
 
 
+def test_a210_a_scrape_that_fails_in_part_is_200_and_costs_no_request(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that raises, then one that hangs, then one that is well again."""
+
+    def raises(*_: Any) -> None:
+        raise OSError("made up")
+
+    memory, gate = (("source", "memory"),), threading.Event()
+    with capture_logs() as told:
+        monkeypatch.setattr(sources, "memory_families", raises)
+        for _ in range(2):
+            found = watched.scrape()
+            assert found["aistack_scrape_source_up"][memory] == 0
+            assert "aistack_engine_memory_bytes" not in found
+            assert sum(found["aistack_scrape_source_up"].values()) == 6, "the others are there"
+        monkeypatch.setattr(sources, "memory_families", lambda *_: gate.wait(60) and ())
+        monkeypatch.setattr(watched.service.app[EXPOSITION], "slow_s", 0.1)
+        try:
+            assert watched.scrape()["aistack_scrape_source_up"][memory] == 0
+            assert heard(watched, "while-it-hangs").status == 200
+        finally:
+            gate.set()
+        monkeypatch.undo()
+        until = time.monotonic() + 30
+        while watched.scrape()["aistack_scrape_source_up"][memory] == 0:
+            assert time.monotonic() < until
+    said = [line for line in told if "figures" in str(line["event"])]
+    assert [(line["event"][-7:], line["source"], line.get("reason")) for line in said] == [
+        ("missing", "memory", "OSError"),
+        ("e again", "memory", None),
+    ]
+
+
 def test_a_crash_of_an_engine_is_counted(watched: Watched) -> None:
     key = (("engine", "whisper"), ("when", "run"))
     before = watched.scrape().get("aistack_engine_losses_total", {}).get(key, 0)
@@ -561,6 +599,39 @@ def test_a223_a_folder_that_cannot_be_written_costs_no_request(
         assert scraped["aistack_access_log_lines_total"][()] == 0
         assert scraped["aistack_payload_dropped_total"][()] == 3
     assert taken.read_text() == "not a folder"
+
+
+def test_a223_a_full_disk_costs_no_request_and_is_told_once_each_way(
+    environment: Path, tmp_path: Path
+) -> None:
+    """Every write to today's and tomorrow's file ends with ENOSPC; then there is room again."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    now = datetime.now(UTC)
+    days = [logs / f"access-{now + timedelta(days=n):%Y-%m-%d}.jsonl" for n in range(2)]
+    for day in days:
+        day.symlink_to("/dev/full")
+    with capture_logs() as told, watching(environment / "full", log_dir=str(logs)) as watched:
+
+        def said() -> list[tuple[str, object]]:
+            lines = [line for line in told if "access log" in str(line["event"])]
+            return [(line["event"], line.get("reason", line.get("dropped"))) for line in lines]
+
+        for number in range(5):
+            assert heard(watched, f"full-{number}").status == 200
+            watched.over(f"full-{number}")
+        scraped = watched.scrape()
+        assert scraped["aistack_access_log_dropped_total"][()] == 5
+        assert scraped["aistack_access_log_lines_total"][()] == 0
+        assert said() == [("the access log cannot be written", "No space left on device")]
+        for day in days:
+            day.unlink()
+        assert heard(watched, "room").status == 200
+        watched.over("room")
+        (file,) = logs.iterdir()
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line)["request_id"] == "room"
+        assert said()[1:] == [("the access log is written again", 5)]
 
 
 def test_a223_a_watcher_that_fails_costs_no_request(

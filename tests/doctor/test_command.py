@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aistack import cli, cli_doctor
+from aistack import cli, cli_doctor, doctor_engines
+from aistack.backends import ENGINES
 from aistack.config import Config
-from aistack.doctor import GROUPS, Finding
+from aistack.config_backends import WhisperSection
+from aistack.doctor import GROUPS, Finding, State
+from aistack.run.inventory import Inventory
 from tests.pull.conftest import Running, command, environment, hub
 from tests.test_log import restored
 
@@ -83,3 +87,59 @@ def test_a_configuration_that_is_invalid_is_a_finding(
     assert re.search(r"^  BROKEN   settings  .*did you mean log\.level\.$", shown, re.M)
     assert cli.main(["doctor", "--json", "--config", str(file)]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_on_a_terminal_each_finding_is_shown_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Engines may come before the quick groups are whole, and after; nothing is lost or shown twice."""
+
+    def engine(name: str) -> Finding:
+        return Finding("Engines", name, State.WORKS, "loaded")
+
+    with cli_doctor.Live() as live:
+        live.at("the machine")
+        live.found([Finding("Configuration", "settings", State.WORKS, "fine")])
+        live.at("Quick")
+        live.engine(engine("Quick"))
+        assert capsys.readouterr().out == ""
+        live.found([Finding("Disk", "uploads", State.BROKEN, "full", "make room")])
+        live.rest_is_engines()
+        shown = capsys.readouterr().out
+        groups = re.findall(r"^([A-Z]\w+)$", shown, re.M)
+        assert groups == ["Configuration", "Disk", "Engines"]
+        assert shown.endswith("\nEngines\n  works    Quick           loaded\n")
+        live.at("Slow")
+        live.engine(engine("Slow"))
+        assert capsys.readouterr().out == "  works    Slow            loaded\n"
+
+
+def test_what_is_still_looked_at_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with cli_doctor.Looking() as looking:
+        looking.at("Parakeet")
+        looking.at("SenseVoice")
+        assert capsys.readouterr().err.endswith("looking at Parakeet, SenseVoice ...")
+        looking.engine(Finding("Engines", "SenseVoice", State.WORKS, "loaded"))
+        assert capsys.readouterr().err == "\r\x1b[Klooking at Parakeet ..."
+    assert capsys.readouterr().err == "\r\x1b[K"
+
+
+async def test_the_configured_interpreter_is_the_one_that_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`faster_whisper.python`: what is told is what that interpreter has, not what ours has."""
+    own = tmp_path / "python"
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    own.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor_engines, "real_engines", lambda: {"whisper": ENGINES["whisper"]})
+    config = Config(whisper=WhisperSection(python=str(own)))
+    begun: list[str] = []
+    told: list[Finding] = []
+    inventory = Inventory(config)
+    found = await doctor_engines.engines(config, inventory, False, begun.append, told.append)
+    assert found == told
+    assert begun == ["Faster-Whisper"]
+    assert found[0].state is State.BROKEN
+    assert found[0].says == f"aistack is not installed there (in {own})"

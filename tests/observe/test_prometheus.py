@@ -65,8 +65,9 @@ async def test_a_source_that_fails_costs_its_own_figures_only() -> None:
     assert found["fine"] == {(): 1.0}
     assert "half" not in found
     assert {key[0][1]: up for key, up in found[UP].items()} == {"fine": 1, "broken": 0, "slow": 0}
-    warned = [entry["source"] for entry in told if entry["log_level"] == "warning"]
-    assert sorted(warned) == ["broken", "slow"], "once each, not at every scrape"
+    warned = [(entry["source"], entry["reason"]) for entry in told if entry["log_level"] == "warning"]
+    assert [source for source, _ in warned] == ["broken", "slow"], "once each, not at every scrape"
+    assert all(reason.endswith("Error") for _, reason in warned)
 
 
 async def test_a_source_that_hangs_is_waited_for_once() -> None:

@@ -105,6 +105,12 @@ def test_the_gateway_gives_up_what_it_does_not_need() -> None:
     dockerfile = (CONTRIB / "docker" / "gateway" / "Dockerfile").read_text()
     assert one["build"]["dockerfile"] == "contrib/docker/gateway/Dockerfile"
     assert re.search(r"^USER aistack$", dockerfile, re.M)
+    for volume in one["volumes"]:
+        folder = volume.partition(":")[2]
+        made = rf"^RUN .*install -d -o aistack -g aistack {re.escape(folder)}$"
+        found = re.search(made, dockerfile, re.M)
+        assert found is not None, "a new volume would be root's, and the user could not write to it"
+        assert found.start() < dockerfile.index("USER aistack")
 
 
 def test_the_unit_is_one_and_is_hardened() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from aistack.config import Config, Server, Slots
 from aistack.jobs.model import Slot, Snapshot
@@ -336,8 +337,13 @@ async def test_a_full_disk_is_413(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(number, "no room")
 
     monkeypatch.setattr(Spool, "_append", full)
-    answered = await send(tmp_path, post("/upload", GOOD))
+    with capture_logs() as told:
+        answered = await send(tmp_path, post("/upload", GOOD))
     assert (answered.status, answered.error["code"]) == (413, "too_large")
+    (line,) = [each for each in told if each["event"] == "an upload could not be stored"]
+    assert (line["log_level"], line["folder"]) == ("warning", str(tmp_path)), (
+        "the operator is told where"
+    )
 
 
 async def test_a_short_write_is_continued(tmp_path: Path) -> None:
