@@ -67,7 +67,7 @@ class Nanochat:
     name = "nanochat"
     provider = PROVIDER
     requires: tuple[str, ...] = ("torch", "transformers", "tokenizers")
-    install = "pip install torch transformers"
+    install = "pip install torch transformers tiktoken"
     kill_after_s = 3.0
 
     def __init__(self) -> None:
