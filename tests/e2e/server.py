@@ -143,10 +143,12 @@ class Log:
         with self._changed:
             return [line for line in self.lines if wanted.items() <= line.items()]
 
-    def wait(self, message: str, count: int = 1, **fields: Any) -> dict[str, Any]:
+    def wait(
+        self, message: str, count: int = 1, bound_s: float = BOUND_S, **fields: Any
+    ) -> dict[str, Any]:
         """Wait for the n-th such line."""
         with self._changed:
-            came = self._changed.wait_for(lambda: len(self.find(message, **fields)) >= count, BOUND_S)
+            came = self._changed.wait_for(lambda: len(self.find(message, **fields)) >= count, bound_s)
         assert came, f"no line {message} {fields} (x{count})"
         return self.find(message, **fields)[count - 1]
 

@@ -23,7 +23,6 @@ ODD = "Show me odd line ends."
 EMOJI = "Show me emoji."
 LONG_S = 90.0
 """Bound of whatever imports torch on a slow machine."""
-LOOK_S = 0.02
 DIRECTED = {"nanochat": "tests.nano_http.engine:Directed"}
 REAL = {"nanochat": "aistack.backends.nanochat:Nanochat"}
 
@@ -95,12 +94,19 @@ def swapped(service: Service, tag: str) -> dict[str, Any]:
     return last
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again at what only an answer tells; bounded."""
+def until(service: Service, holds: Callable[[], bool], what: str) -> None:
+    """Look at what only an answer tells: now, and after each further transition; bounded.
+
+    Looking is done outside the lock, which the service takes at every transition.
+    """
     end = time.monotonic() + LONG_S
+    seen = service.mark
     while not holds():
-        assert time.monotonic() < end, f"not within {LONG_S:g} s: {what}"
-        time.sleep(LOOK_S)
+        with service.changed:
+            left = end - time.monotonic()
+            came = service.changed.wait_for(lambda seen=seen: service.mark > seen, left)  # type: ignore[misc]
+        assert came, f"not within {LONG_S:g} s: {what}"
+        seen = service.mark
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def brisk(brisk_: Service) -> Iterator[Service]:
 
 
 def in_line(service: Service, count: int) -> None:
-    until(lambda: stats(service)["queue_depth"] == count, f"{count} in line")
+    until(service, lambda: stats(service)["queue_depth"] == count, f"{count} in line")
 
 
 def test_b55_three_at_once_on_one_slot_are_served_in_order(service: Service, gates: Gates) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.backends.listening import ROOT as REPOSITORY
 from tests.contract.client import Client
 from tests.e2e.server import Log
-from tests.nano_http.talk import ADA, AUTH, BO, KEY, LONG_S, ROOT, WHO, until, user
+from tests.nano_http.talk import ADA, AUTH, BO, KEY, LONG_S, ROOT, WHO, user
 
 CONFIG = """
 [server]
@@ -57,7 +57,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Log]
         told = Log(process.stdout)
         listening = told.wait("listening")
         client = Client(int(listening["addresses"][0].rpartition(":")[2]))
-        until(lambda: client.get("/health").json["ready"], "ready")
+        told.wait("job.done", bound_s=LONG_S, op="swap")
+        assert client.get("/health").json["ready"]
         yield client, told
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG_S) == 0

@@ -63,7 +63,7 @@ def test_b56_b86_b89_two_streams_side_by_side(pair: Service, gates: Gates) -> No
     assert [(w["gpu_id"], w["device"]) for w in told["workers"]] == [(0, "cpu:0"), (1, "cpu:1")]
     assert residents(pair) == [old.tag, old.tag]
     third = begin(pair, WHO)
-    until(lambda: stats(pair)["queue_depth"] == 1, "the third stands in line")
+    until(pair, lambda: stats(pair)["queue_depth"] == 1, "the third stands in line")
     second()
     late, other = third.answer(), two.answer()
     assert text_of(late) == old.says[WHO]
@@ -86,7 +86,7 @@ def test_b73_b74_b76_a_swap_reaches_one_slot_after_another(pair: Service, gates:
     ended = calls["b"].answer()
     assert text_of(ended) == old.says[COUNT]
     changed = gpu_of(ended.events)
-    until(lambda: residents(pair)[changed] == new.tag, "the first is changed")
+    until(pair, lambda: residents(pair)[changed] == new.tag, "the first is changed")
     assert stats(pair)["draining"] is True
     assert residents(pair)[1 - changed] == old.tag
     assert current(pair) == old.tag

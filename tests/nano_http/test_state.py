@@ -136,7 +136,7 @@ def test_b100_probes_lists_swaps_and_answers_side_by_side(service: Service) -> N
         for tag in ("tiny-bo", "tiny-ada"):
             assert swap(service, tag).status == 202
             done = {"model_tag": tag, "status": "ok", "error": None}
-            until(lambda done=done: stats(service)["last_swap"] == done, f"{tag} is current")
+            until(service, lambda done=done: stats(service)["last_swap"] == done, f"{tag} is current")
     finally:
         over.set()
         for thread in work:

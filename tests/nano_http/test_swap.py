@@ -129,7 +129,7 @@ def test_b70_the_same_tag_disturbs_nobody(service: Service, gates: Gates) -> Non
     assert (answer.status, answer.json) == (202, {"status": "ok", "current_model": "tiny-ada"})
     assert stats(service)["draining"] is False
     queued = begin(service, WHO)
-    until(lambda: stats(service)["queue_depth"] == 1, "who comes after it is not refused")
+    until(service, lambda: stats(service)["queue_depth"] == 1, "who comes after it is not refused")
     let_pass()
     assert text_of(stream.answer()) == ADA[COUNT]
     assert text_of(queued.answer()) == ADA[WHO]
@@ -143,7 +143,7 @@ def test_b76_who_stood_in_line_before_the_swap_gets_no_old_weights_after_it(
     queued = []
     for place in range(3):
         queued.append(begin(service, WHO))
-        until(lambda place=place: stats(service)["queue_depth"] == place + 1, "in line")  # type: ignore[misc]
+        until(service, lambda place=place: stats(service)["queue_depth"] == place + 1, "in line")  # type: ignore[misc]
     assert swap(service, "tiny-bo").status == 202
     let_pass()
     assert text_of(stream.answer()) == ADA[COUNT]
@@ -185,7 +185,7 @@ def test_b16_b66_b77_b78_b96_a_tag_that_cannot_be_served_is_refused_at_once(
     assert (told["draining"], told["last_swap"]) == (False, before)
     assert tag not in [entry["model_tag"] for entry in get(service, "/models")["models"]]
     queued = begin(service, WHO)
-    until(lambda: stats(service)["queue_depth"] == 1, "who comes after it is not refused")
+    until(service, lambda: stats(service)["queue_depth"] == 1, "who comes after it is not refused")
     let_pass()
     assert text_of(stream.answer()) == ADA[COUNT]
     assert text_of(queued.answer()) == ADA[WHO]
@@ -224,7 +224,7 @@ def test_b84_a_drain_beyond_its_limit_fails_the_swap_and_keeps_the_old(
         stream = begin(service, "@gate:endless", COUNT)
         let_pass = gates.entered("endless")
         assert swap(service, "tiny-bo").status == 202
-        until(lambda: stats(service)["last_swap"]["status"] == "failed", "the deadline")
+        until(service, lambda: stats(service)["last_swap"]["status"] == "failed", "the deadline")
         told = stats(service)
         assert told["draining"] is False
         assert "not changed" in told["last_swap"]["error"]
