@@ -6,7 +6,6 @@ from collections import deque
 from typing import Any
 
 from aistack.chunks import Generated
-from aistack.histogram import Buckets, Histogram
 from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import Column, Ended, Op, Step
 from aistack.run.scheduler import Scheduler
@@ -23,7 +22,6 @@ class GenerationFigures:
         self.failures = 0
         self.load_s: float | None = None
         self.last_swap: dict[str, Any] | None = None
-        self.durations = Histogram()
         self._recent: deque[tuple[float, int]] = deque()
         self._loading: dict[str, float] = {}
         scheduler.observers.append(self.observe)
@@ -48,8 +46,6 @@ class GenerationFigures:
         self.failures += job.outcome is not None and job.outcome.ended is Ended.FAILED
         made = made_by(job)
         self.tokens += made
-        if job.ran is not None:
-            self.durations.add(at - job.ran)
         self._recent.append((at, made))
         self._forget(at)
 
@@ -105,22 +101,6 @@ class GenerationFigures:
             "failures_total": self.failures,
             "model_load_seconds": self.load_s,
             "last_swap": self.last_swap,
-        }
-
-    def metrics(self, snapshot: Snapshot) -> dict[str, float | Buckets]:
-        """The same by the names that dashboards of this API ask for, without prefix or labels.
-
-        `inference_duration_seconds` is a histogram (from the moment the engine was told to run to the
-        end of its run, whatever the end), `tokens_generated_total` a counter, the others gauges.
-        """
-        told = self.told(snapshot, 0.0)
-        return {
-            "inference_duration_seconds": self.durations.told(),
-            "tokens_generated_total": told["tokens_generated_total"],
-            "workers_total": told["total_workers"],
-            "workers_busy": told["busy_workers"],
-            "workers_available": told["available_workers"],
-            "active_generations": told["active_generations"],
         }
 
 
