@@ -14,7 +14,7 @@ from attrs import frozen
 from aistack.web.charsets import DEFAULT, decoder
 
 PARAMETERS_MAX = 16
-"""Parts have two. More is a header that wants to be work."""
+"""Parts have two. A header with more than this is not meant to be read."""
 _PARAMETER = re.compile(
     r'[ \t]*;[ \t]*([^\s;="]++)[ \t]*=[ \t]*(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^;"]*+))', re.DOTALL
 )

@@ -22,7 +22,9 @@ from aistack.web.disposition import disposition
 from aistack.web.faults import too_large
 
 T = TypeVar("T")
-READ = 256 * 1024
+READ = 64 * 1024
+"""Bytes read at once. What is read beyond a part's end is copied back: a third less for many small
+parts than with four times as much."""
 TEXT_MAX = 1 * MiB
 TEXTS_MAX = 4 * MiB
 FIELDS_MAX = 256

@@ -16,10 +16,11 @@ from aistack.errors import BackendFault, Code, Fault, malformed
 from aistack.relaying import media_type
 from aistack.web import observed
 from aistack.web.faults import too_large
-from aistack.web.forms import OVERHEAD, READ, Form, Part, bad, transferred
+from aistack.web.forms import OVERHEAD, Form, Part, bad, transferred
 from aistack.web.patience import begin_body
 from aistack.web.spool import Spool
 
+READ = 256 * 1024
 BLOCK = 1 * MiB
 """Read in pieces of READ, written in blocks of BLOCK: measured fastest, and kindest to others."""
 _PLAIN_ENCODINGS = frozenset({"", "binary", "8bit", "7bit"})

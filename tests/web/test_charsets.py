@@ -65,7 +65,7 @@ def test_anything_else_is_refused(name: str) -> None:
         ("utf-16-be", b"\xdc\x00"),
     ],
 )
-def test_what_is_not_text_in_it_is_told_so(name: str, data: bytes) -> None:
+def test_bytes_that_are_not_text_in_it_raise(name: str, data: bytes) -> None:
     """Lone surrogates among it: no decoder gives out what UTF-8 cannot hold."""
     with pytest.raises(UnicodeDecodeError):
         read(name, data)
