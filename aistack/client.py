@@ -85,7 +85,7 @@ class Client:
         try:
             timeout = aiohttp.ClientTimeout(total=PROBE_S)
             async with self._session.get(f"{self._url}/health", timeout=timeout) as response:
-                health = await response.json(content_type=None)
+                health = await response.json(encoding="utf-8", content_type=None)
                 return response.status == 200 and {"status", "version"} <= set(health)
         except (aiohttp.ClientError, TimeoutError, ValueError, TypeError):
             return False
@@ -97,7 +97,7 @@ class Client:
             f"{self._url}/v1/models", headers=self._headers, timeout=timeout
         ) as response:
             await _accepted(response)
-            listed: dict[str, Any] = await response.json()
+            listed: dict[str, Any] = await response.json(encoding="utf-8")
             return listed
 
     async def operators(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Client:
             f"{self._url}/admin/api/{name}", params=query, headers=self._headers, timeout=timeout
         ) as response:
             try:
-                body = await response.json(content_type=None)
+                body = await response.json(encoding="utf-8", content_type=None)
             except ValueError as exc:
                 raise NotOurs(self._url) from exc
             if response.status == 200 and isinstance(body, dict):
@@ -149,7 +149,7 @@ class Client:
             ) as response:
                 await _accepted(response)
                 if not streamed:
-                    return await response.text()
+                    return await response.text("utf-8")
                 return await self._read_stream(response, wanted, told)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, wanted: Wanted, told: Told) -> str:
@@ -194,7 +194,7 @@ async def _accepted(response: aiohttp.ClientResponse) -> None:
     if response.status == 200:
         return
     try:
-        body = await response.json(content_type=None)
+        body = await response.json(encoding="utf-8", content_type=None)
     except (ValueError, aiohttp.ClientError):
         body = None
     fallback = f"The server answered {response.status}."

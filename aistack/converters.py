@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -168,7 +169,7 @@ def _wrong(exc: BaseException) -> Fault:
         path.append(str(note.name if hasattr(note, "name") else note.index))
     param = ".".join(path) or None
     if isinstance(exc, cattrs.ForbiddenExtraKeysError):
-        extra = sorted(exc.extra_fields)[0][:80]
+        extra = min(exc.extra_fields)[:80]
         param = ".".join([*path, extra])
         return malformed(f"The field '{param}' is not known here.", Code.INVALID_FIELD, param)
     if isinstance(exc, KeyError):
@@ -267,12 +268,10 @@ def _scalar(name: str, kind: Any, text: str) -> Any:
             return word.lower() in TRUE
         raise _invalid(name, f"The field '{name}' must be true or false, not {_shown(text)}.")
     if kind is float or kind is int:
-        try:
+        with suppress(ValueError, OverflowError):
             number = kind(word)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            return number
+            if math.isfinite(number):
+                return number
         raise _invalid(name, f"The field '{name}' must be {_NAMES[kind]}, not {_shown(text)}.")
     if get_origin(kind) is Literal:
         if word in get_args(kind):

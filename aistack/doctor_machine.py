@@ -159,7 +159,7 @@ async def _taken(address: str) -> Finding:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{url_of(address)}/health") as answer,
         ):
-            told = await answer.json()
+            told = await answer.json(encoding="utf-8")
             if told["status"] == "ok" and "version" in told:
                 says = f"aistack {told['version']} is running there"
                 return Finding("Ports", address, State.WORKS, says, facts={"health": told})

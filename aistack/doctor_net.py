@@ -88,7 +88,7 @@ async def _asked(method: str, url: str) -> tuple[int, Any, str]:
             if method == "HEAD":
                 return answer.status, None, ""
             try:
-                return answer.status, await answer.json(content_type=None), ""
+                return answer.status, await answer.json(encoding="utf-8", content_type=None), ""
             except ValueError:
                 return answer.status, None, ""
     except TimeoutError:

@@ -134,8 +134,10 @@ def error_object(fault: Fault) -> dict[str, Any]:
 
 
 def envelope(fault: Fault) -> bytes:
-    """The JSON body of every non-2xx answer, UTF-8."""
-    return json.dumps({"error": error_object(fault)}, ensure_ascii=False).encode()
+    """The JSON body of every non-2xx answer, UTF-8. It may quote a client's text: lone surrogates
+    become '?'."""
+    text = json.dumps({"error": error_object(fault)}, ensure_ascii=False)
+    return text.encode("utf-8", "replace")
 
 
 def fault_headers(fault: Fault) -> tuple[tuple[str, str], ...]:

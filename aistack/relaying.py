@@ -67,6 +67,14 @@ class RelayRequest:
         return self.method == "POST" and not re.match(r"/v1/audio/voices(/|$)", self.path)
 
 
+def media_type(content_type: str) -> str:
+    """What a Content-Type header names, in lower case and without parameters; empty if nothing.
+
+    aiohttp's own attribute reads the whole header as mail, in the square of its length.
+    """
+    return content_type.partition(";")[0].strip().lower()
+
+
 def json_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object in `body`, or none if it is anything else."""
     try:

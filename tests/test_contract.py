@@ -126,6 +126,12 @@ def test_every_envelope_is_the_contracts(fault: Fault) -> None:
     assert json.loads(to_json(ErrorEnvelope(error=body))) == json.loads(errors.envelope(fault))
 
 
+def test_an_envelope_holds_what_utf_8_cannot() -> None:
+    """A client's text may be quoted in it, and JSON can spell lone surrogates."""
+    body = json.loads(errors.envelope(errors.malformed("not '\ud800'", param="\udcff")))
+    assert (body["error"]["message"], body["error"]["param"]) == ("not '?'", "?")
+
+
 def test_the_codes_are_the_closed_list() -> None:
     one_of = attrs.fields(contract.ErrorBody).code.metadata["one_of"]
     assert set(one_of) == {code.value for code in Code}
@@ -303,6 +309,18 @@ def test_numbers(sent: str, value: float) -> None:
 @pytest.mark.parametrize("sent", ["hot", "nan", "inf", "-0.1", "1.1", "0,5"])
 def test_wrong_numbers_are_refused(sent: str) -> None:
     assert refused(lambda: parsed(temperature=sent)).param == "temperature"
+
+
+@attrs.frozen
+class Counted:
+    count: int
+
+
+@pytest.mark.parametrize("sent", ["x", "1.0", "1" + "0" * 400, "9" * 10_000])
+def test_wrong_whole_numbers_are_refused(sent: str) -> None:
+    """Among them what is beyond a float's range, and beyond what Python reads at all."""
+    assert form(Counted, {"count": ["7"]}).count == 7
+    assert refused(lambda: form(Counted, {"count": [sent]})).param == "count"
 
 
 def test_a102_segment_granularity() -> None:

@@ -27,7 +27,7 @@ from aistack.backends.sse_end import CHAT_DONE, CHAT_FINISH, StreamEnd
 from aistack.backends.upstream import READ_S, Sessions, Settings, Upstream
 from aistack.chunks import Piece, Tail, Vram
 from aistack.errors import BackendFault, Code, ErrorKind
-from aistack.relaying import ABSENT, ChatRequest, with_member
+from aistack.relaying import ABSENT, ChatRequest, media_type, with_member
 
 log = structlog.get_logger("aistack.relay")
 
@@ -41,7 +41,8 @@ PAUSE_S = 0.05
 PAUSE_MAX_S = 0.5
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
-_ZERO = re.compile(r"[+-]?((0+(\.0*)?|\.0+)(ns|us|µs|ms|s|m|h)?)+")
+_ZERO = re.compile(r"[+-]?(?:(?:0++(?:\.0*+)?+|\.0++)(?:ns|us|µs|ms|s|m|h)?+)++")
+"""No choice is taken back (`++`): else each zero more doubles the ways to cut up a row of them."""
 
 
 @frozen
@@ -144,7 +145,8 @@ class Ollama:
         body = {"model": model, "keep_alive": keep_alive}
         response = await self._generate(body, None)
         try:
-            if response.status in (404, 405) and response.content_type != JSON:
+            kind = media_type(response.headers.get("Content-Type", ""))
+            if response.status in (404, 405) and kind != JSON:
                 if not self._warned:
                     log.warning("no native API: keep_alive has no effect", url=self.settings.url)
                     self._warned = True

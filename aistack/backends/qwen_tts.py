@@ -33,7 +33,7 @@ from aistack.backends.sse_end import SPEECH_DONE, StreamEnd
 from aistack.backends.upstream import READ_S, Sessions, Settings, Upstream
 from aistack.chunks import Piece, Tail, Vram
 from aistack.errors import BackendFault, Code, ErrorKind
-from aistack.relaying import RelayRequest, json_object
+from aistack.relaying import RelayRequest, json_object, media_type
 
 log = structlog.get_logger("aistack.relay")
 
@@ -144,7 +144,7 @@ class QwenTts:
 
     async def _looked_at(self, request: RelayRequest) -> dict[str, Any] | None:
         """The JSON object of a body that may need translating, else none."""
-        kind = request.content_type.partition(";")[0].strip().lower()
+        kind = media_type(request.content_type)
         if request.method != "POST" or request.path not in REWRITTEN or kind != "application/json":
             return None
         if isinstance(request.body, str):

@@ -15,6 +15,7 @@ from aistack.backends.sse_end import StreamEnd
 from aistack.backends.upstream import Sessions, Upstream
 from aistack.chunks import Piece, Tail
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.relaying import media_type
 
 HOLD_S = 0.25
 """So long is the formal end waited for once the answer is complete."""
@@ -23,7 +24,7 @@ HOLD_S = 0.25
 def is_events(response: aiohttp.ClientResponse) -> bool:
     """Whether the body is an event stream that can be looked at (not a compressed one)."""
     plain = response.headers.get("Content-Encoding", "identity") == "identity"
-    return plain and response.content_type == "text/event-stream"
+    return plain and media_type(response.headers.get("Content-Type", "")) == "text/event-stream"
 
 
 async def events(

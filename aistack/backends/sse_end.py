@@ -31,47 +31,59 @@ class StreamEnd:
     def __init__(self, finish: re.Pattern[bytes], done: re.Pattern[bytes] | None) -> None:
         self._finish = finish
         self._done = done
-        self._partial = b""
-        self.held = b""
+        self._partial = bytearray()
+        self._held = bytearray()
         self.holding = False
         self.finished = False
         self.done = False
 
+    @property
+    def held(self) -> bytes:
+        """What waits for the formal end."""
+        return bytes(self._held)
+
     def feed(self, data: bytes) -> bytes:
         """What of the stream may go out now; the rest is kept in `held` or as a partial event."""
-        data = self._partial + data
-        cut = _last_boundary(data)
-        if cut == 0 and len(data) > HELD_MAX:
-            cut = len(data)
-        complete, self._partial = data[:cut], data[cut:]
+        seen = len(self._partial)
+        self._partial += data
+        # A boundary has three bytes at most, and what was kept has none: only what came is searched.
+        cut = _last_boundary(self._partial, max(seen - 2, 0))
+        if cut == 0 and len(self._partial) > HELD_MAX:
+            cut = len(self._partial)
+        if cut == 0:
+            return b""
+        complete = bytes(self._partial[:cut])
+        del self._partial[:cut]
         if self._done is not None and DONE_WORD in complete and self._done.search(complete):
             self.done = self.finished = True
         if self.finished or (match := self._finish.search(complete)) is None:
             if self.holding or self.done:
-                self.held += complete
+                self._held += complete
                 return b""
             return complete
         self.finished = self.holding = True
         start = _last_boundary(complete[: match.start()])
-        self.held = complete[start:]
+        self._held += complete[start:]
         return complete[:start]
 
     def let_go(self) -> bytes:
         """The hold took too long: what was held goes out, and only `done` or the end is waited for."""
         self.holding = False
-        held, self.held = self.held, b""
-        return held
+        return self._taken(self._held)
 
     def rest(self) -> bytes:
         """Everything that has not gone out, at the end of the stream."""
-        held, self.held = self.held + self._partial, b""
-        self._partial = b""
-        return held
+        return self._taken(self._held) + self._taken(self._partial)
+
+    def _taken(self, kept: bytearray) -> bytes:
+        taken = bytes(kept)
+        kept.clear()
+        return taken
 
 
-def _last_boundary(data: bytes) -> int:
-    """Where the last complete event of `data` ends; 0 if there is none."""
-    end = max(data.rfind(b"\n\n"), data.rfind(b"\n\r\n"))
+def _last_boundary(data: bytes | bytearray, start: int = 0) -> int:
+    """Where the last complete event of `data` ends; 0 if none ends after `start`."""
+    end = max(data.rfind(b"\n\n", start), data.rfind(b"\n\r\n", start))
     if end < 0:
         return 0
     return end + (2 if data[end + 1 : end + 2] == b"\n" else 3)

@@ -56,6 +56,24 @@ class Route:
         return Resident(self.backend, self.model)
 
 
+@frozen(slots=False, eq=False)
+class Kept:
+    """Chunks kept for a whole answer, the last one first: to add one copies nothing, however many
+    there are."""
+
+    chunk: Chunk
+    before: Kept | None = field(default=None, repr=False)
+
+    def in_order(self) -> tuple[Chunk, ...]:
+        """All of them as they came."""
+        found: list[Chunk] = []
+        kept: Kept | None = self
+        while kept is not None:
+            found.append(kept.chunk)
+            kept = kept.before
+        return tuple(reversed(found))
+
+
 @frozen(slots=False)
 class Outcome:
     """How a job ended, and the fault if there was one."""
@@ -98,7 +116,7 @@ class Job:
     opened: bool = False
     answered: bool = False
     reached: tuple[str, ...] = ()
-    parts: tuple[Chunk, ...] = ()
+    parts: Kept | None = None
     progress: Progress | None = None
     result: Result | None = None
     outcome: Outcome | None = None

@@ -30,7 +30,7 @@ from aistack.jobs.effects import (
     SetTimer,
 )
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
-from aistack.jobs.model import SELECTED, Job, Outcome, evolve
+from aistack.jobs.model import SELECTED, Job, Kept, Outcome, evolve
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
 from aistack.wire.base import refusal
 
@@ -266,7 +266,7 @@ def progressed(d: Draft, job: Job, e: ev.Progressed) -> None:
 def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
     """Keep the chunk for the whole answer, or open the stream with it."""
     if not job.streams:
-        d.change(job, parts=(*job.parts, e.chunk))
+        d.change(job, parts=Kept(e.chunk, job.parts))
         return
     head = job.wire.head(e.chunk)
     frame = job.wire.frame(e.chunk)
@@ -292,7 +292,8 @@ def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
             d.say(Emit(job.id, tail))
         d.say(CloseStream(job.id))
     else:
-        d.say(Respond(job.id, job.wire.body(job.parts, e.result)))
+        parts = job.parts.in_order() if job.parts is not None else ()
+        d.say(Respond(job.id, job.wire.body(parts, e.result)))
     d.end(evolve(job, first=d.at, result=e.result), Column.RUNNING, Outcome(Ended.OK))
 
 

@@ -21,8 +21,7 @@ SECRET = frozenset(
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers by name, secrets masked; values of a repeated name are joined with a comma."""
-    kept: dict[str, str] = {}
+    kept: dict[str, list[str]] = {}
     for name, value in pairs:
-        shown = MASK if name.lower() in SECRET else value
-        kept[name] = f"{kept[name]}, {shown}" if name in kept else shown
-    return kept
+        kept.setdefault(name, []).append(MASK if name.lower() in SECRET else value)
+    return {name: ", ".join(values) for name, values in kept.items()}

@@ -52,9 +52,9 @@ def generate_request(body: Mapping[str, Any], defaults: Defaults, tolerant: bool
 
 
 def _closed(given: Mapping[str, Any], known: frozenset[str], where: str) -> None:
-    extra = sorted(set(given) - known)
-    if extra:
-        param = f"{where}{extra[0][:80]}"
+    extra = min((name for name in given if name not in known), default=None)
+    if extra is not None:
+        param = f"{where}{extra[:80]}"
         raise wrong(f"The field '{param}' is not known here.", param)
 
 

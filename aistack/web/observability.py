@@ -6,22 +6,30 @@ import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from aistack.config import Server
 from aistack.contract_observability import ObservabilityState, PayloadUsage
 from aistack.converters import to_plain
 from aistack.errors import BackendFault, Code, internal, malformed
 from aistack.observe.observability import Observability
 from aistack.observe.prometheus import Exposition
 from aistack.observe.toggles import KEYS, truthy
+from aistack.relaying import media_type
 from aistack.web.answers import json_answer
-from aistack.web.bodies import BROKEN, read_json
+from aistack.web.bodies import read_body, read_json
+from aistack.web.faults import too_large
+from aistack.web.forms import FIELDS_MAX, Form
 from aistack.web.keys import CONFIG
 from aistack.web.observed import OBSERVABILITY
+from aistack.web.patience import begin_body
 
 EXPOSITION: web.AppKey[Exposition] = web.AppKey("exposition")
 CLEAR_S = 30.0
+FORM_MAX = 64 * 1024
+"""Bytes of a form with two short fields."""
 
 
 async def metrics_text(request: web.Request) -> web.StreamResponse:
@@ -70,13 +78,33 @@ async def clear_payload(request: web.Request) -> web.StreamResponse:
 
 
 async def _fields(request: web.Request) -> Mapping[str, Any]:
-    if request.content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        try:
-            return dict(await request.post())
-        except BROKEN as exc:
-            fault = malformed("The form could not be read.", Code.INVALID_BODY)
-            raise BackendFault(fault) from exc
-    return await read_json(request, request.app[CONFIG].server)
+    server = request.app[CONFIG].server
+    match media_type(request.headers.get(hdrs.CONTENT_TYPE, "")):
+        case "application/x-www-form-urlencoded":
+            return await _urlencoded(request, server)
+        case "multipart/form-data":
+            return await _multipart(request, server)
+        case _:
+            return await read_json(request, server)
+
+
+async def _urlencoded(request: web.Request, server: Server) -> Mapping[str, str]:
+    """Such a form is UTF-8, whatever it says (WHATWG URL, 5.1)."""
+    body = await read_body(request, FORM_MAX, server.upload_idle_s)
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError as exc:
+        fault = malformed("The form could not be read.", Code.INVALID_BODY)
+        raise BackendFault(fault) from exc
+
+
+async def _multipart(request: web.Request, server: Server) -> Mapping[str, str]:
+    if (request.content_length or 0) > FORM_MAX:
+        raise BackendFault(too_large(f"The body is larger than the limit of {FORM_MAX} bytes."))
+    await begin_body(request)
+    form = Form(request, server.upload_idle_s)
+    await form.read()
+    return {name: values[-1] for name, values in form.fields.items()}
 
 
 def _told(observability: Observability) -> web.Response:

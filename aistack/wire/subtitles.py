@@ -14,8 +14,8 @@ from aistack.chunks import Segment
 from aistack.converters import finite
 
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
-_ARROW = re.compile("-{2,}>")
-"""What readers take for the line of times."""
+_ARROW = re.compile("(?<!-)-{2,}+>")
+"""What readers take for the line of times. A row of dashes is looked at once, from its first."""
 
 
 def srt(segments: Sequence[Segment]) -> str:

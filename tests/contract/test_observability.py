@@ -23,12 +23,14 @@ from aistack.observe import sources
 from aistack.observe.redact import MASK
 from aistack.observe.toggles import KEYS
 from aistack.observe.tracing import Tracing
-from aistack.web.observability import EXPOSITION
+from aistack.web.observability import EXPOSITION, FORM_MAX
 from tests.contract.client import Answer
 from tests.contract.engines import FAMILIES
 from tests.contract.service import Gates, Service, running
 from tests.contract.upstreams import CHAT, JSON, MODEL, SPEECH, Upstreams, chat, speech
-from tests.contract.watched import Watched
+from tests.contract.watched import FORM, Watched
+from tests.web.fakes import FORM as MULTIPART
+from tests.web.fakes import multipart, named
 
 SAY = {"say": "one two", "start": 0, "end": 2}
 STATE = "/admin/api/observability"
@@ -142,6 +144,41 @@ def test_a201_what_is_no_switch_is_400(
     answer = watched.toggle(**fields)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, code, param)
     assert answer.error["kind"] == "malformed"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "klingon-17", "utf-16"])
+def test_a_forms_charset_is_not_asked(watched: Watched, charset: str) -> None:
+    """Such a form is UTF-8 by its standard."""
+    kind = {"Content-Type": f"{FORM['Content-Type']}; charset={charset}"}
+    answer = watched.service.client.ask("POST", f"{STATE}/toggle", "key=payload&value=on", kind)
+    assert (answer.status, answer.json["payload"]) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"), [("utf-8", 200), ("latin-1", 200), ("punycode", 400), ("klingon-17", 400)]
+)
+def test_a_multipart_form_turns_it_too(watched: Watched, charset: str, status: int) -> None:
+    typed = f"\r\nContent-Type: text/plain; charset={charset}"
+    body = multipart((named("key", typed), b"payload"), (named("value"), b"on"))
+    kind = {"Content-Type": MULTIPART}
+    answer = watched.service.client.ask("POST", f"{STATE}/toggle", body, kind)
+    assert answer.status == status
+    if status == 400:
+        assert (answer.error["code"], answer.error["param"]) == ("invalid_field", "key")
+
+
+@pytest.mark.parametrize("kind", [FORM["Content-Type"], MULTIPART])
+def test_a_form_without_end_is_413(watched: Watched, kind: str) -> None:
+    answer = watched.service.client.ask(
+        "POST", f"{STATE}/toggle", b"a" * (FORM_MAX + 1), {"Content-Type": kind}
+    )
+    assert (answer.status, answer.error["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"a=&" * 1000])
+def test_a_form_that_cannot_be_read_is_400(watched: Watched, body: bytes) -> None:
+    answer = watched.service.client.ask("POST", f"{STATE}/toggle", body, FORM)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_body")
 
 
 @pytest.mark.parametrize("path", ["toggle", "clear-payload"])

@@ -194,6 +194,8 @@ def test_a_plain_body_is_openais() -> None:
         (b'{"input": "x", "speed": 5}', "invalid_field", "speed"),
         (b'{"input": "x", "speed": true}', "invalid_field", "speed"),
         (b'{"input": "x", "speed": NaN}', "invalid_field", "speed"),
+        (b'{"input": "x", "speed": -Infinity}', "invalid_field", "speed"),
+        (b'{"input": "x", "speed": 1' + b"0" * 400 + b"}", "invalid_field", "speed"),
         (b'{"input": "x", "response_format": "midi"}', "invalid_field", "response_format"),
         (b'{"input": "x", "response_format": []}', "invalid_field", "response_format"),
     ],

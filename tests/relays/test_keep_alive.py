@@ -116,7 +116,12 @@ def test_numeric_strings_become_numbers(value: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "zero"),
-    [(0, True), ("0", True), ("0h0m", True), (".0s", True), (False, False), ("", False), ("10", False)],
+    [
+        *((0, True), ("0", True), ("000", True), ("0h0m", True), (".0s", True), ("0.", True)),
+        *(("-0.00ms", True), ("00.0m.0s0ns", True), (False, False), ("", False), ("10", False)),
+        *(("0x", False), ("0.0.5s", False), ("0" * 100_000 + "x", False)),
+    ],
+    ids=lambda value: str(value)[:12],
 )
 def test_spellings_of_zero(value: Any, zero: bool) -> None:
     assert means_unload(value) is zero

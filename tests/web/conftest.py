@@ -12,7 +12,7 @@ try:
 except ImportError:  # not on Windows and PyPy
     uvloop = None  # type: ignore[assignment]
 
-BOTH = ("test_delivery", "test_intake", "test_service")
+BOTH = ("test_delivery", "test_forms", "test_intake", "test_service")
 
 
 def pytest_asyncio_loop_factories(
