@@ -20,15 +20,7 @@ from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.busy import busy_fault
 from aistack.jobs.draft import Draft
-from aistack.jobs.effects import (
-    AbortStream,
-    Cancel,
-    CloseStream,
-    Emit,
-    OpenStream,
-    Respond,
-    SetTimer,
-)
+from aistack.jobs.effects import AbortStream, Cancel, CloseStream, Emit, OpenStream, Respond, SetTimer
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
 from aistack.jobs.model import SELECTED, Job, Outcome, evolve
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step

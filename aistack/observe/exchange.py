@@ -13,9 +13,9 @@ from typing import Any
 from attrs import frozen
 
 from aistack.chunks import Listen, Speak, Transcript
+from aistack.contract.relay_request import ChatRequest, RelayRequest
 from aistack.errors import Code, Fault
 from aistack.jobs.model import SELECTED, Job
-from aistack.relaying import ChatRequest, RelayRequest
 
 CLASSES = ("2xx", "4xx", "5xx", "503-busy", "client-disconnect")
 ERRORS = frozenset({"4xx", "5xx"})

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 
 import structlog
 
-from aistack.config_observability import ObservabilitySection, log_folder, payload_folder
+from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
 from aistack.errors import Fault
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import Column
@@ -20,15 +20,8 @@ from aistack.observe import redact
 from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Capture, Store
 from aistack.observe.counts import Counter, Histogram
-from aistack.observe.exchange import (
-    Exchange,
-    category_of,
-    class_of,
-    extra_of,
-    model_of,
-    wait_ms,
-)
-from aistack.observe.jobs import JobFigures
+from aistack.observe.exchange import Exchange, category_of, class_of, extra_of, model_of, wait_ms
+from aistack.observe.job_metrics import JobFigures
 from aistack.observe.toggles import Toggles
 from aistack.observe.tracing import Tracing
 from aistack.observe.window import Window

@@ -11,8 +11,8 @@ from aistack.jobs.states import Mode
 from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Store
 from aistack.observe.counts import Counter, Histogram, ModelNames
-from aistack.observe.jobs import JobFigures
-from aistack.observe.memory import of_cards, of_processes
+from aistack.observe.job_metrics import JobFigures
+from aistack.observe.process_memory import of_cards, of_processes
 from aistack.observe.prometheus import Family, counted, counter, gauge, timed
 from aistack.observe.toggles import KEYS, Toggles
 

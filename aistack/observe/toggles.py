@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from aistack.config_observability import ObservabilitySection
+from aistack.config.observability import ObservabilitySection
 
 KEYS = ("metrics", "access_log", "payload")
 TRUTHY = frozenset({"1", "on", "true", "yes", "y"})

@@ -17,8 +17,8 @@ import structlog
 from aistack import __version__
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import Column, Ended
+from aistack.observe.job_line import done_fields
 from aistack.observe.phases import Phases, Timed
-from aistack.stats import done_fields
 
 log = structlog.get_logger("aistack.tracing")
 

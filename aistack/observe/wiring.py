@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aistack.config_observability import ObservabilitySection
+from aistack.config.observability import ObservabilitySection
 from aistack.jobs.model import Snapshot
 from aistack.observe import sources
 from aistack.observe.observability import Observability

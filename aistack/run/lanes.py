@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
-from aistack.backends.base import Relay
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
+from aistack.engines.base import Relay
 from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Load, Run

@@ -16,8 +16,8 @@ import structlog
 from attrs import define, field
 
 from aistack import errors
-from aistack.backends.base import Relay
 from aistack.chunks import ModelSpec
+from aistack.engines.base import Relay
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident

@@ -17,10 +17,10 @@ from aiohttp_sse import EventSourceResponse
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
-from aistack.web import observed
+from aistack.web import instrumentation as observed
 from aistack.web.faults import cut
 from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
-from aistack.web.stalled import Watch
+from aistack.web.stall_timer import Watch
 from aistack.wire.base import Answer, StreamHead
 
 PIECE = 64 * 1024

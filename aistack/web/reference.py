@@ -18,7 +18,7 @@ async def openapi_json(request: web.Request) -> web.StreamResponse:
 
 def printed() -> str:
     """The document of a service with all its parts, for people and for comparing."""
-    from aistack.web.openapi import build
+    from aistack.web.openapi.document import build
     from aistack.web.operations import EVERY
 
     return json.dumps(build(EVERY), indent=2, ensure_ascii=False) + "\n"

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from attrs import frozen
 
 from aistack.chunks import Chunk, Notice, Result, Segment, Transcript, Word
-from aistack.contract import (
+from aistack.contract.converters import dumps, finite, to_json
+from aistack.contract.public import (
     DeltaEvent,
     DeltaSegment,
     DoneEvent,
@@ -30,7 +31,6 @@ from aistack.contract import (
     TranscriptionWord,
     WarningEvent,
 )
-from aistack.converters import dumps, finite, to_json
 from aistack.errors import Fault, error_object
 from aistack.wire import subtitles
 from aistack.wire.base import Answer, StreamHead, Wire
