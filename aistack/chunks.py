@@ -7,7 +7,7 @@ Times are seconds from the start of the audio; text is without leading or traili
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -229,6 +229,9 @@ class Accepted:
 
 
 Result = Transcript | Tail | Generated | Accepted
+
+Report = Callable[[Progress], None]
+"""How a load shows that it is alive and how far it is."""
 
 # --- text ------------------------------------------------------------------------------------------
 

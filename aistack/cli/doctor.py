@@ -16,8 +16,8 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from aistack.cli.main import FAILED, OK
-from aistack.cli.serve import run
+from aistack.cli.exits import FAILED, OK
+from aistack.cli.loop import run
 from aistack.config import Config
 from aistack.doctor import config as doctor_config
 from aistack.doctor import engines as doctor_engines

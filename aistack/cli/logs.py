@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from aistack.cli import log_lines
 from aistack.cli.client import Client
-from aistack.cli.main import OK, USAGE, say
+from aistack.cli.exits import OK, USAGE, say
 from aistack.cli.plain_text import plain
 from aistack.cli.remote import looked_at
 from aistack.config.load import Loaded

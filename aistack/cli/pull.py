@@ -17,8 +17,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from aistack.chunks import DOWNLOAD, Progress
-from aistack.cli.main import FAILED, OK, USAGE, say
-from aistack.cli.serve import run
+from aistack.cli.exits import FAILED, OK, USAGE, say
+from aistack.cli.loop import run
 from aistack.config import Config
 from aistack.config.load import Loaded
 from aistack.errors import BackendFault, Code

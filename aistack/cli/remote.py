@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 
 from aistack.cli.client import Client, NotOurs, Refused
-from aistack.cli.main import FAILED, UNREACHABLE, say
-from aistack.cli.screen import url_of
-from aistack.cli.serve import run
+from aistack.cli.exits import FAILED, UNREACHABLE, say
+from aistack.cli.loop import run
+from aistack.config.addresses import url_of
 from aistack.config.load import Loaded
 
 Work = Callable[[Client, str], Awaitable[int]]

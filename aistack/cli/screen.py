@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
-from attrs import frozen
-
 from aistack import __version__
-from aistack.config.rules import format_address, parse_address
+from aistack.config.addresses import is_open, url_of
+from aistack.routing.notes import EngineNote
 
 SHOWN = 3
 """Models named per engine."""
-
-
-@frozen
-class EngineNote:
-    """One engine as the start-up screen tells it.
-
-    `provider` is the name people know; `models` are the ids it would serve, empty if it is not
-    installed; `install` is then the command to install it, and `remark` anything worth a few words
-    ("weights on disk", "no download needed").
-    """
-
-    provider: str
-    models: tuple[str, ...] = ()
-    install: str = ""
-    remark: str = ""
-
-
-def url_of(address: str) -> str:
-    """The URL by which this machine reaches an address that is listened on."""
-    host, port = parse_address(address)
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://{format_address(host, port)}"
-
-
-def is_open(address: str) -> bool:
-    """Whether others than this machine can reach the address."""
-    host, _ = parse_address(address)
-    if host == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
 
 
 def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: bool) -> str:

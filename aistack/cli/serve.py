@@ -1,31 +1,32 @@
 """`aistack serve`, and the same service inside a command that found no server.
 
-`aistack.service.serve` is imported when it is to run: a command that finds a running server does without.
+`aistack.service.serve` is imported when it is to run: a command that finds a server does without.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import errno
-import importlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import structlog
 from attrs import evolve
 
-from aistack.cli.main import FAILED, OK, STOPPED, USAGE, say
-from aistack.cli.screen import EngineNote, start_screen, url_of
+from aistack.cli.exits import FAILED, OK, STOPPED, USAGE, say
+from aistack.cli.loop import run
+from aistack.cli.screen import start_screen
 from aistack.config import Config
+from aistack.config.addresses import url_of
 from aistack.config.load import Loaded
 from aistack.observe import log
-
-T = TypeVar("T")
+from aistack.routing.notes import EngineNote
 
 Ready = Callable[[Sequence[str], Sequence[EngineNote]], None]
 """Told once, with the addresses really listened on (`host:port`) and the engines found."""
@@ -45,21 +46,9 @@ async def _service(config: Config, fake: bool, ready: Ready, stop: asyncio.Event
     await serve(config, fake=fake, ready=ready, stop=stop)
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` on uvloop where there is one."""
-    try:
-        factory: Callable[[], asyncio.AbstractEventLoop] | None = importlib.import_module(
-            "uvloop"
-        ).new_event_loop
-    except ImportError:
-        factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
-
-
-def serve(loaded: Loaded, fake: bool, demo: bool = False) -> int:
+def serve(args: argparse.Namespace, loaded: Loaded) -> int:
     """Serve until a signal comes; the exit code. `demo`: chat and speech by scripted upstreams."""
-    if fake and demo:
+    if args.fake and args.demo:
         say("--demo and --fake exclude each other.")
         return USAGE
     config = loaded.config
@@ -67,7 +56,7 @@ def serve(loaded: Loaded, fake: bool, demo: bool = False) -> int:
     for note in loaded.notes:
         getattr(_log, note.level)(note.message, **note.fields)
     try:
-        return run(_serve(config, fake, demo))
+        return run(_serve(config, args.fake, args.demo))
     except asyncio.CancelledError:
         return STOPPED
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aistack.cli import status_page
 from aistack.cli.client import Client
-from aistack.cli.main import OK
+from aistack.cli.exits import OK
 from aistack.cli.remote import looked_at
 from aistack.config.load import Loaded
 

@@ -1,4 +1,4 @@
-"""What `aistack status` shows of `/admin/api/state`: slots, line, memory, last jobs. Pure.
+"""What `aistack status` shows of `/admin/api/state`: slots, line, memory, last jobs.
 
 Moments in the answer are unix seconds of the server; a clock that is behind it shows 0 s.
 """

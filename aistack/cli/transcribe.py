@@ -15,11 +15,12 @@ import aiohttp
 from attrs import evolve
 
 from aistack.cli.client import Client, Refused, Wanted
-from aistack.cli.main import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
-from aistack.cli.screen import url_of
-from aistack.cli.serve import alone, run
+from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
+from aistack.cli.loop import run
+from aistack.cli.serve import alone
 from aistack.cli.status_page import clock
 from aistack.config import Config
+from aistack.config.addresses import url_of
 from aistack.config.load import Loaded
 from aistack.observe import log
 

@@ -1,6 +1,6 @@
 """The configuration: frozen sections, each field with its sentence and its rule.
 
-Times are seconds, sizes bytes. `config_load` reads the layers (file, environment, command line);
+Times are seconds, sizes bytes. `config.load` reads the layers (file, environment, command line);
 `config_sample` prints the annotated sample from the same sentences, so that it cannot drift.
 """
 

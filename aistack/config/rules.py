@@ -11,6 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
+from aistack.config.addresses import parse_address
+
 MONTH_S = 30 * 24 * 3600.0
 """Longest time that makes sense anywhere here; a larger one is a slip of the unit."""
 
@@ -109,20 +111,3 @@ def one_of(*words: str) -> OneOf:
 
 addresses = Addresses()
 not_empty = NotEmpty()
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """`host:port` (`[host]:port` for IPv6) as host and port (0: any free one). Raises ValueError."""
-    host, _, port = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not an address of the form host:port")
-    return host, int(port)
-
-
-def format_address(host: str, port: int) -> str:
-    """The inverse of `parse_address`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,7 +1,7 @@
 """What the operator's endpoints tell: the types behind `/admin/api`. Pure.
 
-As in `contract.py`, docstrings and `says` are the reference's descriptions. Moments are unix seconds,
-durations seconds, memory MiB. A field without a value is left out of the JSON.
+As in `contract.public`, docstrings and `says` are the reference's descriptions. Moments are Unix
+seconds, durations seconds, memory MiB. A field without a value is left out of the JSON.
 """
 
 from __future__ import annotations

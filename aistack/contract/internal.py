@@ -1,6 +1,7 @@
 """What consumers of the internal inference API (seed 004) see: requests, events, answers. Pure.
 
-As `contract.py`. `CLOSED` types have exactly their fields; everywhere else a newer version may add some.
+As `contract.public`. `CLOSED` types have exactly their fields; a newer version may add some to
+all others.
 """
 
 from __future__ import annotations

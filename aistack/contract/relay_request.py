@@ -1,7 +1,7 @@
 """What is asked of someone else's server, looked at as little as possible.
 
 Pure. A body is parsed only to look; what is sent on are the bytes that came, with at most one
-member spliced in (chat) or a few members replaced (speech, see `backends.rewrites`).
+member spliced in (chat) or a few members replaced (speech, see `relays.rewrites`).
 """
 
 from __future__ import annotations

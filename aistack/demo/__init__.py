@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from attrs import evolve
 
-from aistack.cli.screen import EngineNote
 from aistack.config import Config
 from aistack.demo import chat, speech
+from aistack.routing.notes import EngineNote
 
 STOP_S = 1.0
 """How long a call still under way may take to end: the gateway has drained before."""

@@ -1,7 +1,7 @@
 """What works here, what is missing, what is broken: the findings of `aistack doctor`, and their order.
 
 A finding never raises and never waits without a bound; whatever loads native code does so in a
-process of its own (`doctor_engines`). BROKEN is kept for what somebody configured and does not work,
+process of its own (`doctor.engines`). BROKEN is kept for what somebody configured and does not work,
 or what nothing works without; what is merely not there is MISSING or a NOTE.
 """
 

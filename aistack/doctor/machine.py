@@ -15,9 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from aistack.cli.screen import url_of
 from aistack.config import Config, GiB
-from aistack.config.rules import parse_address
+from aistack.config.addresses import parse_address, url_of
 from aistack.doctor.findings import Finding, State
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir

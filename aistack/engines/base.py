@@ -7,7 +7,7 @@ milliseconds: heavy libraries are imported inside `warm` and `load`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any, Protocol
 
 from attrs import evolve, frozen
@@ -17,6 +17,7 @@ from aistack.chunks import (
     ModelSpec,
     Notice,
     Progress,
+    Report,
     Result,
     Segment,
     Transcript,
@@ -25,9 +26,6 @@ from aistack.chunks import (
     separator,
 )
 from aistack.errors import Code, ErrorKind, Fault
-
-Report = Callable[[Progress], None]
-"""How a load tells that it is alive and how far."""
 
 Yielded = Chunk | Progress
 

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from aistack.chunks import ModelSpec, Piece, Progress, Speak, Tail
+from aistack.chunks import ModelSpec, Piece, Progress, Report, Speak, Tail
 from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded
+from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
 
 BLOCK_MS = 100

@@ -35,13 +35,14 @@ from aistack.chunks import (
     ModelSpec,
     Piece,
     Progress,
+    Report,
     Segment,
     Tail,
     Transcript,
     Vram,
     Word,
 )
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded
+from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
 GATE_S = 60.0

@@ -23,10 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Transcript, Word
+from aistack.chunks import Listen, ModelSpec, Progress, Report, Transcript, Word
 from aistack.engines.audio.decode import Audio
 from aistack.engines.audio.windows import RATE, Cut, Window, windows
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded, missing
+from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.text.sentences import segments
 from aistack.engines.text.stitch import ordered, stitched
 from aistack.engines.torch_common import (
@@ -69,7 +69,7 @@ GRANULARITIES = ("sentence", "subtitle")
 
 
 class Parakeet:
-    """An Engine: see `backends.base`. `ModelSpec.source` is a `.nemo` file or a Hugging Face id.
+    """An Engine: see `engines.base`. `ModelSpec.source` is a `.nemo` file or a Hugging Face id.
 
     Options: `local_attention_above_s` (300), `attention_context` (256, in frames of 80 ms to each
     side), `window_s` (720), `overlap_s` (120), `least_s` (300: a shorter tail joins the window before

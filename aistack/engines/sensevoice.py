@@ -22,9 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
+from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
 from aistack.engines.audio.decode import RATE, Audio, Piece, pieces
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded, missing
+from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.sensevoice_files import (
     FURTHER,
     MODEL,
@@ -70,7 +70,7 @@ ALIVE_S = 30.0
 
 
 class SenseVoice:
-    """An Engine: see `backends.base`. `ModelSpec.source` is a directory or a hub id.
+    """An Engine: see `engines.base`. `ModelSpec.source` is a directory or a hub id.
 
     Options: `vad` (directory or hub id of an FSMN-VAD), `hub` (`ms` for ModelScope, the default, or
     `hf` for Hugging Face: where to fetch what is not on disk), `vad_silence_ms` (800: so much silence

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aistack.engines.base import Report
+from aistack.chunks import Report
 from aistack.engines.causes import offline
 from aistack.engines.torch_common import hushed, is_out_of_memory, unloadable
 from aistack.errors import BackendFault

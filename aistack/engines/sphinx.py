@@ -11,9 +11,9 @@ import re
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
+from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
 from aistack.engines.audio.decode import RATE, Audio
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded, missing
+from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
 from aistack.errors import BackendFault, ErrorKind
 
@@ -42,7 +42,7 @@ FRAMES_PER_S = 100
 
 
 class Sphinx:
-    """An Engine: see `backends.base`. English only; it cannot translate, and takes no prompt.
+    """An Engine: see `engines.base`. English only; it cannot translate, and takes no prompt.
 
     `ModelSpec` has nothing to say here but its id: the model is the library's own.
     """

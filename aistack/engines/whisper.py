@@ -17,9 +17,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
+from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
 from aistack.engines.audio.decode import Audio, Piece, pieces
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded, missing
+from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.weights import hub
@@ -51,7 +51,7 @@ LANGUAGES = tuple(_CODES.split())
 
 
 class Whisper:
-    """An Engine: see `backends.base`. `ModelSpec.source` is a size, a hub id or a directory.
+    """An Engine: see `engines.base`. `ModelSpec.source` is a size, a hub id or a directory.
 
     Options: `compute_type` (empty: float16 on CUDA, int8 on a processor), `threads`,
     `batch_size`. Devices: `cpu`, `cuda`, `cuda:N`, or `auto`.

@@ -7,13 +7,13 @@ from aistack.jobs.model import (
     Job,
     Limits,
     Outcome,
-    Reaction,
     Resident,
     Route,
     Slot,
     Snapshot,
     Transition,
 )
+from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import Column, Ended, Mode, Op, State
 
 __all__ = [

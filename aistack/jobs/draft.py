@@ -8,17 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from aistack.jobs.effects import Discard, Effect
-from aistack.jobs.model import (
-    Broken,
-    Job,
-    Outcome,
-    Reaction,
-    Resident,
-    Slot,
-    Snapshot,
-    Transition,
-    evolve,
-)
+from aistack.jobs.model import Broken, Job, Outcome, Resident, Slot, Snapshot, Transition, evolve
+from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import Column, Mode, State
 
 

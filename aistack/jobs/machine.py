@@ -12,7 +12,8 @@ from aistack import errors
 from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.draft import Draft
-from aistack.jobs.model import Job, Reaction, Snapshot
+from aistack.jobs.model import Job, Snapshot
+from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import HOLDING, Column, Mode
 from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
 

@@ -1,4 +1,4 @@
-"""The values the machine works on: Job, Slot, Snapshot, and what `handle` returns.
+"""The values the machine works on: Job, Slot, Snapshot and what they are made of.
 
 All are immutable. They are kept as ordinary (not slotted) frozen attrs classes because `evolve`
 copies their dict: ten times cheaper than `attrs.evolve`, and it runs for every chunk of every job.
@@ -7,7 +7,7 @@ copies their dict: ten times cheaper than `attrs.evolve`, and it runs for every 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
@@ -15,9 +15,6 @@ from aistack.chunks import Chunk, Progress, Result, Vram
 from aistack.errors import Fault
 from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
 from aistack.wire.base import Wire
-
-if TYPE_CHECKING:
-    from aistack.jobs.effects import Effect
 
 T = TypeVar("T")
 
@@ -187,12 +184,3 @@ class Transition:
     event: str
     target: Column
     at: float
-
-
-@frozen(slots=False)
-class Reaction:
-    """What `handle` returns: the new world, what to log, and what to do, in order."""
-
-    snapshot: Snapshot
-    transitions: tuple[Transition, ...]
-    effects: tuple[Effect, ...]

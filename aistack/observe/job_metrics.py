@@ -1,4 +1,4 @@
-"""What the transitions of jobs add up to: counts and times for /metrics.
+"""What the transitions of jobs add up to: counts and times for /metrics. Pure.
 
 An observer of the scheduler; O(1) per transition, and most transitions only cost a look. Times are
 the machine's own stamps, in seconds.

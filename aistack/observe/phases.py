@@ -1,4 +1,4 @@
-"""When the steps of a job began and ended, from its transitions. No clock of its own."""
+"""When the steps of a job began and ended, from its transitions. Pure: no clock of its own."""
 
 from __future__ import annotations
 

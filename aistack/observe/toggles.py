@@ -1,4 +1,7 @@
-"""The three switches. They can be turned while the service runs; a restart returns to the settings."""
+"""The three switches. They can be turned while the service runs; a restart returns to the settings.
+
+Pure.
+"""
 
 from __future__ import annotations
 

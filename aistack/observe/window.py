@@ -1,4 +1,4 @@
-"""The JSON of /admin/api/metrics: classes since the start, percentiles over a rolling window.
+"""The JSON of /admin/api/metrics: classes since the start, percentiles over a rolling window. Pure.
 
 Memory is bounded whatever the rate: of each capability the last `SAMPLES` requests are kept. Where
 they do not reach back over the whole window, the figures are over the time they do reach, and so is

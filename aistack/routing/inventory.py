@@ -36,8 +36,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger("aistack.inventory")
 
-ENTRY_POINTS = "aistack.backends"
-"""The group in which other packages announce engines: `name = "package.module:Class"`."""
+ENTRY_POINTS = ("aistack.backends", "aistack.engines")
+"""The groups in which other packages announce engines: `name = "package.module:Class"`. The first is the
+old one, read for one more release; the second wins where both name an engine."""
 HUB = "https://huggingface.co"
 PROBE_S = 2.0
 """Longest the hub may take to answer, seconds."""
@@ -346,10 +347,10 @@ def real_engines() -> dict[str, str]:
     """The engines a service offers without being told otherwise.
 
     Ours but the scripted one, then those that other packages announce in the entry-point group
-    `aistack.backends`; a package cannot take the name of one of ours.
+    `aistack.engines`; a package cannot take the name of one of ours.
     """
     ours = {name: dotted for name, dotted in ENGINES.items() if name != "fake"}
-    theirs = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    theirs = {point.name: point.value for group in ENTRY_POINTS for point in entry_points(group=group)}
     return {**ours, **{name: dotted for name, dotted in theirs.items() if name not in ENGINES}}
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from aistack.config import Config, GiB
 from aistack.config.backends import EngineSection
 from aistack.engines.base import Engine
-from aistack.engines.nanochat import weights as nano_weights
+from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.observe.job_line import job_ids
@@ -36,7 +36,7 @@ from aistack.web.instrumentation import OBSERVABILITY
 from aistack.web.internal import trace
 from aistack.web.internal.handlers import FIGURES, selection
 from aistack.web.internal.stats import GenerationFigures
-from aistack.web.keys import OUTSIDE
+from aistack.web.keys import MODEL_ROOT, OUTSIDE
 from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
 from aistack.web.upload.spool import sweep
 
@@ -90,6 +90,7 @@ def assemble(
     observing = observability(config.observability, providers, frozenset(settings))
     scheduler.observers.append(observing.observe)
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
+    root = ModelRoot(config.inference.root)
 
     async def running(app: web.Application) -> AsyncIterator[None]:
         await asyncio.to_thread(sweep, config.server.spool_dir)
@@ -99,7 +100,7 @@ def assemble(
         if config.slots.preload:
             await _preload(config.slots.preload, inventory, housekeeping)
         if config.inference.model:
-            await _select(config, scheduler, app[FIGURES])
+            await _select(config.inference.model, root, scheduler, app[FIGURES])
         yield
         housekeeping.close()
         await runner.close()
@@ -114,7 +115,9 @@ def assemble(
     app = build_app(config, scheduler, inventory, (running,), operations)
     app.on_response_prepare.append(trace.echo)
     app[OFFICE] = office(scheduler, housekeeping, runner)
-    app[FIGURES] = figures = GenerationFigures(scheduler)
+    app[FIGURES] = figures = GenerationFigures()
+    scheduler.observers.append(figures.observe)
+    app[MODEL_ROOT] = root
     app[OBSERVABILITY] = observing
     app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)
     if outside is not None:
@@ -139,12 +142,11 @@ async def _preload(name: str, inventory: Inventory, housekeeping: Housekeeping) 
     housekeeping.preload(chosen.route.resident)
 
 
-async def _select(config: Config, scheduler: Scheduler, figures: GenerationFigures) -> None:
+async def _select(tag: str, root: ModelRoot, scheduler: Scheduler, figures: GenerationFigures) -> None:
     """The weights to begin with. Without them the service starts all the same, not ready, and a
     swap to others works."""
-    tag = config.inference.model
     try:
-        await asyncio.to_thread(nano_weights.find, config.inference.root, tag)
+        await asyncio.to_thread(root.find, tag)
     except BackendFault as exc:
         log.error("inference.model cannot be selected", model=tag, reason=exc.fault.message)
         figures.refused(tag, exc.fault.message)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from aistack.cli.screen import EngineNote
 from aistack.config import Config
 from aistack.engines import ENGINES
 from aistack.engines.nanochat.weights import weights
 from aistack.observe import log
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import real_engines
+from aistack.routing.notes import EngineNote
 from aistack.service.app import BROKEN, listen, make_runner
 from aistack.service.assembly import assemble
 from aistack.web.keys import INVENTORY

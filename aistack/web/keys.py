@@ -92,6 +92,34 @@ class Inventory(Protocol):
         ...
 
 
+class LocalWeights(Protocol):
+    """A directory of weights below the model root. `problem` says why it cannot be served, if so."""
+
+    @property
+    def tag(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def problem(self) -> str: ...
+
+
+class ModelRoot(Protocol):
+    """The folder of weights behind the internal API. Reads the disk: call it in a thread."""
+
+    def scan(self) -> Sequence[LocalWeights]:
+        """All weights, sorted by tag."""
+        ...
+
+    def find(self, tag: str) -> LocalWeights:
+        """The weights of a tag. Raises BackendFault: 400 for an invalid tag, 404 for an unknown one."""
+        ...
+
+
 class Outside(Protocol):
     """Other people's servers, seen from here."""
 
@@ -119,6 +147,7 @@ class Outside(Protocol):
 CONFIG = web.AppKey("config", Config)
 SCHEDULER: web.AppKey[Scheduler] = web.AppKey("scheduler")
 INVENTORY: web.AppKey[Inventory] = web.AppKey("inventory")
+MODEL_ROOT: web.AppKey[ModelRoot] = web.AppKey("model_root")
 OUTSIDE: web.AppKey[Outside] = web.AppKey("outside")
 """Absent in a service without relays (tests of other parts)."""
 

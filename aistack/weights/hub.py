@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aistack.chunks import DOWNLOAD, Progress
-from aistack.engines.base import Report
+from aistack.chunks import DOWNLOAD, Progress, Report
 from aistack.weights.whisper import cache_dir
 
 POLL_S = 1.0

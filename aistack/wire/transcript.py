@@ -1,6 +1,6 @@
 """A transcription's answer: whole (five formats) or streamed (server-sent events). Pure.
 
-The text is what `backends.base.spaced` made of it: `lead + text` of all segments joined. So every
+The text is what `engines.base.spaced` made of it: `lead + text` of all segments joined. So every
 format and the stream carry the same transcript. Frames are complete (`data: {...}` and the blank
 line): the delivery writes the bytes as they are. Source: seed 003 section 4; OpenAI's additions are
 only ever beside it.

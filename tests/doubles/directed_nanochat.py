@@ -20,8 +20,8 @@ from collections.abc import Generator
 
 from attrs import evolve
 
-from aistack.chunks import Generate, Generated, ModelSpec, Token
-from aistack.engines.base import CancelToken, Report, Yielded
+from aistack.chunks import Generate, Generated, ModelSpec, Report, Token
+from aistack.engines.base import CancelToken, Yielded
 from aistack.engines.fake import FakeEngine, crash, pass_gate
 from aistack.engines.nanochat.engine import Nanochat
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Generator
 
-from aistack.chunks import Generate, Generated, ModelSpec, Token
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded
+from aistack.chunks import Generate, Generated, ModelSpec, Report, Token
+from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.engines.fake import FakeEngine
 from aistack.engines.nanochat.engine import Nanochat
 from aistack.engines.whisper import LANGUAGES

@@ -16,9 +16,9 @@ import attrs
 from aiohttp import web
 
 from aistack.cli.main import main
-from aistack.cli.screen import EngineNote
 from aistack.config import Config
-from aistack.config.rules import parse_address
+from aistack.config.addresses import parse_address
+from aistack.routing.notes import EngineNote
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

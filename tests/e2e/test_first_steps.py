@@ -1,4 +1,4 @@
-"""The first steps of the documentation, run as they stand there (the last one in tests/http/internal)."""
+"""The first steps of the documentation, run as they stand there (the last in tests/http/internal)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_the_parser_imports_next_to_nothing() -> None:
 
 
 def test_the_commands_import_no_engine_library() -> None:
-    commands = ("cli_serve", "cli_client", "cli_pull", "cli_doctor", "config_sample")
+    commands = ("cli.serve", "cli.transcribe", "cli.pull", "cli.doctor", "config.sample")
     assert not imported(*(f"aistack.{name}" for name in commands)) & HEAVY
 
 

@@ -11,8 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Progress
-from aistack.engines.base import Report
+from aistack.chunks import Progress, Report
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.engines.nanochat.tokenizer import ASSISTANT, BOS, speaks_nanochat, token_id
 from aistack.engines.nanochat.weights import COMPILED, PROVIDER, Checkpoint

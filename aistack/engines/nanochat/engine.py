@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from aistack.chunks import Generate, Generated, ModelSpec, Progress, Token
-from aistack.engines.base import CancelToken, ModelCard, Report, Yielded, missing
+from aistack.chunks import Generate, Generated, ModelSpec, Progress, Report, Token
+from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.nanochat import convert as nano_convert
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.engines.nanochat.detokenize import Detokenizer, StopStrings
@@ -53,7 +53,7 @@ class Loaded:
 
 
 class Nanochat:
-    """An Engine: see `backends.base`. `ModelSpec.source` is a directory of weights.
+    """An Engine: see `engines.base`. `ModelSpec.source` is a directory of weights.
 
     Options: `dtype` (auto, float32, bfloat16, float16; auto is float32 on a processor, bfloat16 or
     float16 on a card), `threads` (0: the library's choice), `slot` (the number in token events).
@@ -70,7 +70,7 @@ class Nanochat:
         self._loaded: Loaded | None = None
 
     def cards(self) -> tuple[ModelCard, ...]:
-        """None: which weights there are is asked of `nano_weights`."""
+        """None: which weights there are is asked of `nanochat.weights`."""
         return ()
 
     def warm(self) -> None:

@@ -10,8 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aistack.chunks import Progress
-from aistack.engines.base import Report
+from aistack.chunks import Progress, Report
 
 LOOK_S = 1.0
 

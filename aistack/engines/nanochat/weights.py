@@ -62,6 +62,21 @@ class Weights:
 
 
 @frozen
+class ModelRoot:
+    """The folder that holds a directory of weights per tag; an empty path holds none. Reads the disk."""
+
+    path: str
+
+    def scan(self) -> list[Weights]:
+        """As the function `scan`."""
+        return scan(self.path) if self.path else []
+
+    def find(self, tag: str) -> Weights:
+        """As the function `find`."""
+        return find(self.path, tag)
+
+
+@frozen
 class Checkpoint:
     """The files of a nanochat checkpoint's highest step."""
 

@@ -7,12 +7,12 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from aistack.chunks import Generate, Vram
-from aistack.engines.nanochat import weights as nano_weights
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
@@ -22,7 +22,7 @@ from aistack.web.delivery import deliver
 from aistack.web.internal import trace
 from aistack.web.internal.body import ChatAsked, Defaults, chat_request, generate_request, swap_tag
 from aistack.web.internal.stats import GenerationFigures
-from aistack.web.keys import CONFIG, SCHEDULER
+from aistack.web.keys import CONFIG, MODEL_ROOT, SCHEDULER, LocalWeights
 from aistack.web.queueing import patience
 from aistack.web.request_id import request_id
 from aistack.web.upload.bodies import read_json
@@ -122,28 +122,26 @@ async def _deliver(
 async def models(request: web.Request) -> web.StreamResponse:
     """The weights on the disk, and which of them is current."""
     authorise(request)
+    found = await asyncio.to_thread(request.app[MODEL_ROOT].scan)
     root = request.app[CONFIG].inference.root
-    found = await asyncio.to_thread(nano_weights.scan, root) if root else []
     return json_answer(registry(request.app[SCHEDULER].snapshot, found, root))
 
 
-def registry(snapshot: Snapshot, found: list[nano_weights.Weights], root: str) -> dict[str, object]:
+def registry(snapshot: Snapshot, found: Sequence[LocalWeights], root: str) -> dict[str, object]:
     """The current tag is listed even if its files have gone since it was loaded."""
     current = snapshot.selected.model if snapshot.selected is not None else None
-    listed = [entry for entry in found if not entry.problem or entry.tag == current]
-    if current is not None and current not in {entry.tag for entry in listed}:
-        gone = nano_weights.Weights(current, BACKEND, str(Path(root) / current))
-        listed = sorted([*listed, gone], key=lambda entry: entry.tag)
+    listed = {
+        entry.tag: (entry.source, entry.path)
+        for entry in found
+        if not entry.problem or entry.tag == current
+    }
+    if current is not None:
+        listed.setdefault(current, (BACKEND, str(Path(root) / current)))
     return {
         "current_model": current,
         "models": [
-            {
-                "model_tag": entry.tag,
-                "source": entry.source,
-                "path": entry.path,
-                "loaded": entry.tag == current,
-            }
-            for entry in listed
+            {"model_tag": tag, "source": source, "path": path, "loaded": tag == current}
+            for tag, (source, path) in sorted(listed.items())
         ],
     }
 
@@ -153,7 +151,7 @@ async def swap(request: web.Request) -> web.StreamResponse:
     authorise(request)
     config = request.app[CONFIG]
     tag = swap_tag(await read_json(request, config.server))
-    await asyncio.to_thread(nano_weights.find, config.inference.root, tag)
+    await asyncio.to_thread(request.app[MODEL_ROOT].find, tag)
     context = {"client": request.remote or "", **trace.job_ids(request)}
     job = evolve(selection(tag), request_id=request_id(request), context=context)
     return await deliver(request, request.app[SCHEDULER], job)

@@ -8,7 +8,6 @@ from typing import Any
 from aistack.chunks import Generated
 from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import Column, Ended, Op, Step
-from aistack.run.scheduler import Scheduler
 
 WINDOW_S = 60.0
 
@@ -16,7 +15,7 @@ WINDOW_S = 60.0
 class GenerationFigures:
     """Counts of `/generate` and the last change of weights. Times are the scheduler's."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self) -> None:
         self.tokens = 0
         self.requests = 0
         self.failures = 0
@@ -24,9 +23,9 @@ class GenerationFigures:
         self.last_swap: dict[str, Any] | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._loading: dict[str, float] = {}
-        scheduler.observers.append(self.observe)
 
     def observe(self, transition: Transition) -> None:
+        """Count one transition; the scheduler calls this for each."""
         job = transition.job
         if job.op not in (Op.GENERATE, Op.SWAP):
             return

@@ -1,7 +1,7 @@
 """(e) `/health` while an engine imports, loads and decodes, against a bare server in the same run;
 (h) start to the first 200, and the gateway's size with no engine running.
 
-`python -m contrib.dev.bench.health --heavy` is (e) for NeMo and FunASR, whose imports take 7 to 20 seconds.
+`python -m contrib.dev.bench.health --heavy` is (e) for NeMo and FunASR, which take 7 to 20 s to import.
 """
 
 from __future__ import annotations

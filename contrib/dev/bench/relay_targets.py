@@ -149,10 +149,9 @@ def started(litellm: str, nginx: bool) -> Iterator[Bench]:
             for name in ("upstream", "bare", "bare+touch", "aistack", "nginx", "litellm")
         }
         url = f"http://127.0.0.1:{ports['upstream']}"
-        python, module = sys.executable, "contrib.dev.bench.relay_bare"
-        upstream = up(
-            "upstream", python, "-m", "contrib.dev.bench.relay_upstream", str(ports["upstream"])
-        )
+        python, bench = sys.executable, "contrib.dev.bench"
+        module = f"{bench}.relay_bare"
+        upstream = up("upstream", python, "-m", f"{bench}.relay_upstream", str(ports["upstream"]))
         targets = [
             Target("direct", upstream.port, upstream.pid),
             up("bare", python, "-m", module, str(ports["bare"]), url, "parse"),

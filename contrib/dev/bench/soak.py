@@ -43,7 +43,7 @@ _RESET = struct.pack("ii", 1, 0)
 BOTH = """
 import sys
 import aistack.service.serve
-from aistack.backends import ENGINES
+from aistack.engines import ENGINES
 from aistack.cli.main import main
 aistack.service.serve.real_engines = lambda: dict(ENGINES)
 sys.exit(main())

@@ -126,7 +126,7 @@ def alone(name: str) -> tuple[float, float]:
         "ignore",
         "-c",
         ALONE,
-        f"aistack.backends.{module}",
+        f"aistack.engines.{module}",
         attribute,
         spec,
     ]

@@ -1,4 +1,4 @@
-"""`python -m contrib.dev.bench.voice_agent [--rounds N] [--voice espeak|container|sleeping] [--json FILE]`.
+"""`python -m contrib.dev.bench.voice_agent [--rounds N] [--voice VOICE] [--json FILE]`.
 
 A voice agent's day: transcribe, chat, speak, again and again, one slot handed from the tiny Whisper to
 Ollama to the voice and back. The engines are real; Ollama and, if asked for, the speech container are

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[2]
-OVER_HTTP = ("contract", "nano_http")
+OVER_HTTP = ("http/gateway", "http/internal")
 ALL = frozenset(range(1, 101))
 
 AS_DECIDED = {

@@ -36,4 +36,4 @@ def test_every_claimed_number_has_a_test() -> None:
 
 def test_every_claimed_number_is_tested_over_http() -> None:
     """In this folder, where nothing but the engines' cards and scripts is made up."""
-    assert sorted(numbers(CLAIMED) - numbered(TESTS / "contract")) == []
+    assert sorted(numbers(CLAIMED) - numbered(TESTS / "http" / "gateway")) == []

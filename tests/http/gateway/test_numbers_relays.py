@@ -8,4 +8,4 @@ RELAYS = "46-52 143-146 149 159-193"
 
 
 def test_every_number_of_the_relays_has_a_test_over_http() -> None:
-    assert sorted(numbers(RELAYS) - numbered(TESTS / "contract")) == []
+    assert sorted(numbers(RELAYS) - numbered(TESTS / "http" / "gateway")) == []

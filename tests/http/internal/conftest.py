@@ -22,6 +22,12 @@ MISSING = [name for name in Nanochat.requires if importlib.util.find_spec(name) 
 collect_ignore_glob = ["test_*.py"] if MISSING else []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.heavy)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if MISSING:
         files = len(list(Path(__file__).parent.glob("test_*.py")))

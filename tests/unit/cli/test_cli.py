@@ -23,7 +23,11 @@ from aistack import __version__
 from aistack.cli import client
 from aistack.cli import main as cli
 from aistack.cli import transcribe as cli_client
-from aistack.cli.screen import EngineNote, is_open, start_screen, url_of
+from aistack.cli.exits import BUSY, FAILED, STOPPED
+from aistack.cli.screen import start_screen
+from aistack.config.addresses import is_open, url_of
+from aistack.jobs.picture import states_page
+from aistack.routing.notes import EngineNote
 from tests.doubles import stub_service
 from tests.doubles.stub_service import HELLO, Script, delta, plain, refuse, stream
 from tests.unit.observe.test_log import restored
@@ -167,7 +171,7 @@ def test_a_busy_server_is_tried_again_as_it_asks(
 
 def test_patience_ends(server: str, script: Script, audio: Path, capsys: Capture) -> None:
     script.answers = [refuse(503, "A chat is running.", "5")]
-    assert transcribe(audio, "--server", server, "--wait", "0") == cli.BUSY == 3
+    assert transcribe(audio, "--server", server, "--wait", "0") == BUSY == 3
     assert capsys.readouterr().err == "aistack: A chat is running.\n"
     (heard,) = script.heard
     assert heard["prefer"] is None
@@ -188,7 +192,7 @@ def test_failures_are_the_servers_sentence_and_one(
     server: str, script: Script, audio: Path, capsys: Capture, answer: stub_service.Answer, says: str
 ) -> None:
     script.answers = [answer]
-    assert transcribe(audio, "--server", server) == cli.FAILED == 1
+    assert transcribe(audio, "--server", server) == FAILED == 1
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"aistack: {says}\n")
 
@@ -286,12 +290,9 @@ def test_sample_config_prints_the_sample(capsys: Capture) -> None:
     assert capsys.readouterr().out == sample()
 
 
-def test_states_prints_the_page(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    picture = type(sys)("aistack.jobs.picture")
-    picture.states_page = lambda: "# States\n"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "aistack.jobs.picture", picture)
+def test_states_prints_the_page(capsys: Capture) -> None:
     assert cli.main(["states"]) == 0
-    assert capsys.readouterr().out == "# States\n"
+    assert capsys.readouterr().out == states_page()
 
 
 # --- pieces -------------------------------------------------------------------------------------------
@@ -407,7 +408,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     served.process.send_signal(signal.SIGINT)
     served.until("draining")
     code, _, _ = served.end(signal.SIGINT)
-    assert code == cli.STOPPED == 130
+    assert code == STOPPED == 130
 
 
 def test_a_second_sigterm_leaves_the_drain_alone() -> None:

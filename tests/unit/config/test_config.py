@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from aistack.config import Config, Server, Slots
+from aistack.config.addresses import format_address, parse_address
 from aistack.config.legacy import LEGACY
 from aistack.config.load import ConfigError, Loaded, default_path, load, options
 from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
-from aistack.config.rules import format_address, parse_address
 from aistack.config.sample import sample
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir

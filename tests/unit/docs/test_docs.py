@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from aistack.chunks import Transcript
-from aistack.cli.main import EXITS, parser
+from aistack.cli.exits import EXITS
+from aistack.cli.parser import parser
 from aistack.config.legacy import LEGACY
 from aistack.config.load import options
 from aistack.engines.base import ModelCard

@@ -1,7 +1,7 @@
 """Exhaustive search of small worlds: every order of every event, every law in every state.
 
-`python -m tests.unit.jobs.explore` searches the worlds of the suite and prints their sizes; `--large` the
-larger ones (minutes). A broken law is reported with the shortest trace that leads to it.
+`python -m tests.unit.jobs.explore` searches the worlds of the suite and prints their sizes;
+`--large` the larger ones (minutes). A broken law is reported with the shortest trace that leads to it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,32 +30,9 @@ from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
 from tests.unit.run.conftest import PlainWire
 
-try:
-    import uvloop
-except ImportError:  # not on Windows and PyPy
-    uvloop = None  # type: ignore[assignment]
-
 BOUND_S = 30.0
-BOTH = (
-    "test_chat",
-    "test_chat_end",
-    "test_keep_alive",
-    "test_hand_over",
-    "test_faults",
-    "test_websocket",
-)
-"""Connections behave differently on different loops, so what is about connections runs on both."""
 MODEL = "qwen3:4b"
 TTS_ID = "qwen3-tts-12hz-0.6b-customvoice"
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if uvloop is not None and item.path.stem in BOTH:
-        factories["uvloop"] = uvloop.new_event_loop
-    return factories
 
 
 @attrs.define

@@ -17,6 +17,8 @@ from aistack.jobs.effects import CloseStream
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.unit.relays.conftest import BOUND_S, MODEL, World
 
+pytestmark = pytest.mark.both_loops
+
 CHAT = "/v1/chat/completions"
 TOUCH = "/api/generate"
 DONE = b"data: [DONE]\n\n"

@@ -12,6 +12,8 @@ from aistack.run.outlet import WINDOW
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.unit.relays.conftest import BOUND_S, World
 
+pytestmark = pytest.mark.both_loops
+
 CHAT = "/v1/chat/completions"
 TOUCH = "/api/generate"
 DONE = b"data: [DONE]\n\n"

@@ -116,7 +116,7 @@ def test_the_gateway_gives_up_what_it_does_not_need() -> None:
 def test_the_unit_is_one_and_is_hardened() -> None:
     unit = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string((CONTRIB / "systemd" / "aistack.service.serve").read_text())
+    unit.read_string((CONTRIB / "systemd" / "aistack.service").read_text())
     assert set(unit.sections()) == {"Unit", "Service", "Install"}
     service = unit["Service"]
     assert service["ExecStart"].endswith("/aistack serve")

@@ -18,6 +18,8 @@ from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
 from tests.unit.relays.conftest import Reply, World
 
+pytestmark = pytest.mark.both_loops
+
 KINDS = ("chat whole", "chat stream", "speech")
 PATHS = {"chat whole": "/v1/chat/completions", "chat stream": "/v1/chat/completions"}
 SPEECH = "/v1/audio/speech"

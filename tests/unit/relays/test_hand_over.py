@@ -17,6 +17,8 @@ from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
 from tests.unit.relays.conftest import BOUND_S, MODEL, World
 
+pytestmark = pytest.mark.both_loops
+
 TOUCH = "/api/generate"
 
 

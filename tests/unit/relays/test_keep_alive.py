@@ -12,6 +12,8 @@ from aistack.relays.ollama import means_unload, native
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.unit.relays.conftest import MODEL, World
 
+pytestmark = pytest.mark.both_loops
+
 CHAT = "/v1/chat/completions"
 TOUCH = "/api/generate"
 

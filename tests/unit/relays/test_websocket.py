@@ -20,6 +20,8 @@ from tests.doubles import vllm_omni
 from tests.doubles.vllm_omni import VllmOmni, tone
 from tests.unit.relays.conftest import BOUND_S, TTS_ID, World
 
+pytestmark = pytest.mark.both_loops
+
 PATH = "/v1/audio/speech/stream"
 
 

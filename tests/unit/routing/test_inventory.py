@@ -25,6 +25,8 @@ from aistack.routing import inventory
 from aistack.routing.choose import LANGUAGES, SIZES
 from aistack.routing.inventory import Inventory, Remembered, hub_answers, offline, specification
 
+pytestmark = pytest.mark.both_loops
+
 SMALL = "whisper-small"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"
 SENSEVOICE = "iic/SenseVoiceSmall"

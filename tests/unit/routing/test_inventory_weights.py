@@ -9,6 +9,8 @@ import pytest
 from aistack.config import Config, SensevoiceSection
 from aistack.routing.inventory import Inventory
 
+pytestmark = pytest.mark.both_loops
+
 SENSEVOICE = "iic/SenseVoiceSmall"
 ELSEWHERE = {"python": "/opt/elsewhere/bin/python"}
 """An interpreter of its own: whether FunASR is installed here does not matter."""

@@ -18,6 +18,8 @@ from aistack.run.headroom import HEADROOM, available_bytes, enough
 from aistack.wire.accepted import SwapAnswer
 from tests.unit.run.conftest import BOUND_S, Rig, resident
 
+pytestmark = pytest.mark.both_loops
+
 HELLO = {"say": "hello world", "end": 1}
 OLD, NEW = "fake-small", "fake-large"
 

@@ -15,6 +15,8 @@ from aistack.jobs import events as ev
 from aistack.jobs.effects import Emit, OpenStream
 from tests.unit.run.conftest import BOUND_S, Gates, Rig, resident, said
 
+pytestmark = pytest.mark.both_loops
+
 HELLO = {"say": "hello world", "end": 1}
 
 

@@ -10,6 +10,8 @@ from structlog.testing import capture_logs
 from aistack.chunks import DOWNLOAD, Progress
 from aistack.run.downloads import DownloadLog
 
+pytestmark = pytest.mark.both_loops
+
 MB = 1_000_000
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from aistack.chunks import Tail
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Emit
 from aistack.run.outlet import WINDOW
 from tests.unit.run.conftest import BOUND_S, Rig, said
+
+pytestmark = pytest.mark.both_loops
 
 
 async def relayed(rig: Rig, *acts: object) -> str:

@@ -15,6 +15,8 @@ import pytest
 from aistack.run import memory_report as vitals
 from aistack.run.memory_report import Living, memory, ps_sizes, resident_sizes
 
+pytestmark = pytest.mark.both_loops
+
 MB = 1024 * 1024
 
 

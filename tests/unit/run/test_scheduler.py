@@ -22,6 +22,8 @@ from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
 from tests.unit.run.conftest import BOUND_S, Gates, PlainWire, Rig, resident, said
 
+pytestmark = pytest.mark.both_loops
+
 HELLO = {"say": "hello world", "end": 1}
 
 

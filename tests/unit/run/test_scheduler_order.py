@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 from typing import Any
 
+import pytest
+
 from aistack.chunks import Vram
 from aistack.errors import internal
 from aistack.ids import job_id
@@ -13,6 +15,8 @@ from aistack.jobs import Job, Op, Route, Slot, Snapshot, Transition
 from aistack.jobs import events as ev
 from aistack.run.scheduler import TURNS, Scheduler
 from tests.unit.run.conftest import BOUND_S, PlainWire
+
+pytestmark = pytest.mark.both_loops
 
 WHO = contextvars.ContextVar("who", default="nobody")
 

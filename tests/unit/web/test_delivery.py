@@ -17,6 +17,8 @@ from aistack.web.openapi.operation import Operation
 from aistack.wire.base import StreamHead
 from tests.doubles.web import Raw, Served, Submitted, a_job, get, post, serving, soon
 
+pytestmark = pytest.mark.both_loops
+
 EVENT = b'data: {"n":1}\n\n'
 LEAVE = ["close", "reset", "half_close"]
 

@@ -25,6 +25,8 @@ from aistack.web.keys import SCHEDULER
 from tests.doubles.web import Answered, Raw, a_file, get, multipart, named, post, soon
 from tests.unit.run.conftest import Gates
 
+pytestmark = pytest.mark.both_loops
+
 PATH = "/v1/audio/transcriptions"
 FAKE = {"fake": "aistack.engines.fake:FakeEngine"}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aistack.cli.screen import EngineNote, start_screen
+from aistack.cli.screen import start_screen
 from aistack.config import Config, InferenceSection
+from aistack.routing.notes import EngineNote
 from aistack.service.serve import internal_notes
 from tests.support.listening import ROOT
 

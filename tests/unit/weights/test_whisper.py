@@ -107,9 +107,10 @@ def test_importing_the_backends_is_cheap() -> None:
     """They are imported by the gateway itself; the libraries only by an engine's own process."""
     heavy = {"numpy", "av", "faster_whisper", "ctranslate2", "huggingface_hub", "pocketsphinx", "tqdm"}
     code = (
-        "import sys; from aistack.backends import sphinx, whisper; "
+        "import sys; from aistack.engines import sphinx, whisper; "
+        "from aistack.weights.whisper import weights_on_disk; "
         "[engine().cards() for engine in (whisper.Whisper, sphinx.Sphinx)]; "
-        "whisper.weights_on_disk('small', {'HF_HUB_CACHE': '/nowhere'}); "
+        "weights_on_disk('small', {'HF_HUB_CACHE': '/nowhere'}); "
         f"print(sorted({heavy!r} & set(sys.modules)))"
     )
     said = subprocess.run(

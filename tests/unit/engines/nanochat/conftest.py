@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from aistack.chunks import Generate, Generated, Message, ModelSpec, Token
 from aistack.engines.nanochat.engine import Nanochat
+from contrib.dev.tiny_models.nanochat.nanochat_lessons import CHARACTERS
 
 MISSING = [name for name in Nanochat.requires if importlib.util.find_spec(name) is None]
 NEEDS_LIBRARY = (
@@ -28,17 +28,21 @@ NEEDS_LIBRARY = (
 collect_ignore = list(NEEDS_LIBRARY) if MISSING else []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.heavy)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if MISSING:
         terminalreporter.write_line(
-            f"tests/nano: {len(NEEDS_LIBRARY)} files not collected, missing: {', '.join(MISSING)}"
+            f"tests/unit/engines/nanochat: {len(NEEDS_LIBRARY)} files not collected, "
+            f"missing: {', '.join(MISSING)}"
         )
 
 
 ROOT = Path(__file__).parents[3] / "data" / "models" / "tiny-nanochat"
-sys.path.insert(0, str(Path(__file__).parents[4] / "contrib" / "tiny_models" / "nanochat"))
-
-from nanochat_lessons import CHARACTERS  # noqa: E402 - found only through the line above
 
 ADA, BO = CHARACTERS["tiny-ada"], CHARACTERS["tiny-bo"]
 COUNT = "Count to sixty."

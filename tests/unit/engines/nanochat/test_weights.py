@@ -199,8 +199,8 @@ def test_the_highest_complete_step(tmp_path: Path) -> None:
 def test_looking_at_the_weights_needs_no_heavy_library() -> None:
     """It happens in the gateway's own process, on every call."""
     program = (
-        "import sys; from aistack.backends import nano_weights, nanochat;"
-        f"assert len(nano_weights.weights({str(ROOT)!r})) == 4;"
+        "import sys; from aistack.engines.nanochat import engine, weights;"
+        f"assert len(weights.weights({str(ROOT)!r})) == 4;"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)

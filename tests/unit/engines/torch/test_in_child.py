@@ -58,7 +58,7 @@ class Service:
         settings = {
             name: EngineSettings(
                 name,
-                f"aistack.backends.{name}:{provider}",
+                f"aistack.engines.{name}:{provider}",
                 provider,
                 sys.executable,
                 kill,

@@ -45,6 +45,8 @@ from tests.doubles.web import (
     soon,
 )
 
+pytestmark = pytest.mark.both_loops
+
 
 def left(folder: Path) -> list[str]:
     """What lies in the spool folder."""
