@@ -51,7 +51,7 @@ class NotOurs(Exception):
 
 
 @frozen
-class Wanted:
+class TranscribeOptions:
     """One transcription."""
 
     path: Path
@@ -117,7 +117,7 @@ class Client:
                 raise NotOurs(self._url)
             raise said
 
-    async def transcribe(self, wanted: Wanted, wait_s: float, told: Told) -> str:
+    async def transcribe(self, wanted: TranscribeOptions, wait_s: float, told: Told) -> str:
         """The transcript in the wanted format. Raises Refused, or what aiohttp raises."""
         until = time.monotonic() + wait_s
         while True:
@@ -131,7 +131,7 @@ class Client:
                 pause = min(refused.retry_s or 1.0, left)
             await asyncio.sleep(max(pause, 0.1))
 
-    async def _transcribe(self, wanted: Wanted, left: float, told: Told) -> str:
+    async def _transcribe(self, wanted: TranscribeOptions, left: float, told: Told) -> str:
         streamed = wanted.format in STREAMED
         headers = dict(self._headers)
         if left > 0:
@@ -152,7 +152,9 @@ class Client:
                     return await response.text()
                 return await self._read_stream(response, wanted, told)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse, wanted: Wanted, told: Told) -> str:
+    async def _read_stream(
+        self, response: aiohttp.ClientResponse, wanted: TranscribeOptions, told: Told
+    ) -> str:
         deltas: list[str] = []
         async for event in events(response.content.iter_any()):
             match event.get("type"):

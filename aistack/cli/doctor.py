@@ -24,7 +24,7 @@ from aistack.doctor import engines as doctor_engines
 from aistack.doctor import findings
 from aistack.doctor import machine as doctor_machine
 from aistack.doctor import net as doctor_net
-from aistack.doctor.findings import Finding, State
+from aistack.doctor.findings import Finding, FindingState
 from aistack.observe import log
 from aistack.routing.inventory import Inventory
 
@@ -61,7 +61,7 @@ async def _looked(config: Config, looking: Looking) -> list[Finding]:
     facts, cards = await asyncio.gather(
         inventory.facts(), asyncio.to_thread(doctor_machine.cards, config.slots.devices)
     )
-    card = any(finding.state is State.WORKS for finding in cards)
+    card = any(finding.state is FindingState.WORKS for finding in cards)
 
     async def quick() -> list[Finding]:
         parts = await asyncio.gather(

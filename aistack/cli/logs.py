@@ -16,7 +16,7 @@ from aistack.cli.client import Client
 from aistack.cli.exits import OK, USAGE, say
 from aistack.cli.plain_text import plain
 from aistack.cli.remote import looked_at
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 
 EVERY_S = 1.0
 KEPT = 500
@@ -57,7 +57,7 @@ class Printer:
         sys.stdout.buffer.flush()
 
 
-def logs(args: argparse.Namespace, loaded: Loaded) -> int:
+def logs(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Print them; the exit code."""
     printer = Printer(args.level, args.request)
     if args.file is None:

@@ -13,7 +13,7 @@ from aistack.cli.exits import FAILED, STOPPED, USAGE, say
 from aistack.cli.parser import parser
 
 if TYPE_CHECKING:
-    from aistack.config.load import Loaded
+    from aistack.config.load import LoadedConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def _run(args: argparse.Namespace) -> int:
     return USAGE if loaded is None else int(command(args, loaded))
 
 
-def _load(args: argparse.Namespace) -> Loaded | None:
+def _load(args: argparse.Namespace) -> LoadedConfig | None:
     from aistack.config.load import ConfigError, load
 
     try:
@@ -56,7 +56,7 @@ def _load(args: argparse.Namespace) -> Loaded | None:
     return loaded
 
 
-def _listen(loaded: Loaded, host: str | None, port: int | None) -> tuple[str, ...]:
+def _listen(loaded: LoadedConfig, host: str | None, port: int | None) -> tuple[str, ...]:
     """One address: the first configured one with what the command line says put in."""
     from aistack.config.addresses import format_address, parse_address
 

@@ -20,7 +20,7 @@ from aistack.chunks import DOWNLOAD, Progress
 from aistack.cli.exits import FAILED, OK, USAGE, say
 from aistack.cli.loop import run
 from aistack.config import Config
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.observe import log
@@ -37,7 +37,7 @@ EVERY_SHARE = 0.1
 
 
 @frozen
-class Wanted:
+class PullTarget:
     """A model as named, and who it is; `here` says in words why there is nothing to fetch."""
 
     name: str
@@ -45,7 +45,7 @@ class Wanted:
     here: str = ""
 
 
-def pull(args: argparse.Namespace, loaded: Loaded) -> int:
+def pull(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Fetch the models of the command line; the exit code."""
     config = loaded.config
     quiet = "debug" if config.log.level == "debug" else "error"
@@ -90,9 +90,9 @@ async def _pull(names: Sequence[str], config: Config) -> int:
 
 def _found(
     names: Sequence[str], inventory: Inventory, facts: Facts, config: Config
-) -> tuple[list[Wanted], int]:
+) -> tuple[list[PullTarget], int]:
     """Who the names stand for, each model once; what cannot be is said, and its exit code returned."""
-    found: dict[Resident, Wanted] = {}
+    found: dict[Resident, PullTarget] = {}
     code = OK
     for name in names:
         try:
@@ -107,21 +107,23 @@ def _found(
     return list(found.values()), code
 
 
-def _wanted(name: str, inventory: Inventory, facts: Facts) -> Wanted:
+def _wanted(name: str, inventory: Inventory, facts: Facts) -> PullTarget:
     """One name. Raises BackendFault as routing does: unknown, or its engine is not installed."""
     for engine, of in facts.engines.items():
         for card in of.cards:
             if card.capability != "asr" and card.id.lower() == name.lower():
-                return Wanted(name, Resident(engine, card.id), INSIDE)
+                return PullTarget(name, Resident(engine, card.id), INSIDE)
     route = routing.choose(name, None, False, evolve(facts, fetchable=True)).route
     resident = Resident(route.backend, route.model)
     if not hasattr(inventory.engine(resident.backend), "fetch"):
-        return Wanted(name, resident, INSIDE)
+        return PullTarget(name, resident, INSIDE)
     if resident.model not in facts.on_disk:
-        return Wanted(name, resident)
+        return PullTarget(name, resident)
     source = inventory.spec(resident, "cpu").source
     own = source not in SIZES and os.path.exists(source)
-    return Wanted(name, resident, f"read from {source}; nothing to fetch." if own else "already here.")
+    return PullTarget(
+        name, resident, f"read from {source}; nothing to fetch." if own else "already here."
+    )
 
 
 INSIDE = "comes inside its package; nothing to fetch."

@@ -11,12 +11,12 @@ from aistack.cli.client import Client, NotOurs, Refused
 from aistack.cli.exits import FAILED, UNREACHABLE, say
 from aistack.cli.loop import run
 from aistack.config.addresses import url_of
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 
 Work = Callable[[Client, str], Awaitable[int]]
 
 
-def looked_at(work: Work, args: argparse.Namespace, loaded: Loaded) -> int:
+def looked_at(work: Work, args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Do something with the named server, else the one on the configured address; the exit code."""
     server = loaded.config.server
     url: str = args.server or url_of(server.listen[0])

@@ -24,7 +24,7 @@ from aistack.cli.loop import run
 from aistack.cli.screen import start_screen
 from aistack.config import Config
 from aistack.config.addresses import url_of
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 from aistack.observe import log
 from aistack.routing.notes import EngineNote
 
@@ -46,7 +46,7 @@ async def _service(config: Config, fake: bool, ready: Ready, stop: asyncio.Event
     await serve(config, fake=fake, ready=ready, stop=stop)
 
 
-def serve(args: argparse.Namespace, loaded: Loaded) -> int:
+def serve(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Serve until a signal comes; the exit code. `demo`: chat and speech by scripted upstreams."""
     if args.fake and args.demo:
         say("--demo and --fake exclude each other.")

@@ -14,13 +14,13 @@ from aistack.cli import status_page
 from aistack.cli.client import Client
 from aistack.cli.exits import OK
 from aistack.cli.remote import looked_at
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 
 EVERY_S = 1.0
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
-def status(args: argparse.Namespace, loaded: Loaded) -> int:
+def status(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Print what the server is doing, once or every second; the exit code."""
 
     async def work(client: Client, url: str) -> int:

@@ -109,7 +109,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     count = max(map(len, cells), default=0)
     padded = [[*row, *[""] * (count - len(row))] for row in cells]
-    widths = [max(map(len, column)) for column in zip(*padded, strict=True)]
+    widths = [max(map(len, phase)) for phase in zip(*padded, strict=True)]
     return [
         "  "
         + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()

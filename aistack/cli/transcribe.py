@@ -14,18 +14,18 @@ from typing import Any
 import aiohttp
 from attrs import evolve
 
-from aistack.cli.client import Client, Refused, Wanted
+from aistack.cli.client import Client, Refused, TranscribeOptions
 from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
 from aistack.cli.loop import run
 from aistack.cli.serve import alone
 from aistack.cli.status_page import clock
 from aistack.config import Config
 from aistack.config.addresses import url_of
-from aistack.config.load import Loaded
+from aistack.config.load import LoadedConfig
 from aistack.observe import log
 
 
-def transcribe(args: argparse.Namespace, loaded: Loaded) -> int:
+def transcribe(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Print the transcript of one file; the exit code."""
     path = Path(args.file)
     try:
@@ -33,16 +33,16 @@ def transcribe(args: argparse.Namespace, loaded: Loaded) -> int:
     except OSError as exc:
         say(f"{path}: {exc.strerror}.")
         return USAGE
-    wanted = Wanted(path, args.model, args.language, args.format, args.translate)
+    wanted = TranscribeOptions(path, args.model, args.language, args.format, args.translate)
 
     async def work(client: Client) -> str:
-        with Progress(seconds_of(path)) as progress:
+        with ProgressLine(seconds_of(path)) as progress:
             return await client.transcribe(wanted, args.wait, progress.told)
 
     return _carry_out(work, args, loaded)
 
 
-def models(args: argparse.Namespace, loaded: Loaded) -> int:
+def models(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Print the models; the exit code."""
 
     async def work(client: Client) -> str:
@@ -53,7 +53,7 @@ def models(args: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _carry_out(
-    work: Callable[[Client], Awaitable[str]], args: argparse.Namespace, loaded: Loaded
+    work: Callable[[Client], Awaitable[str]], args: argparse.Namespace, loaded: LoadedConfig
 ) -> int:
     """Find or start a server, do the work, print its result."""
     config = loaded.config
@@ -98,14 +98,14 @@ async def _server(named: str | None, config: Config, fake: bool) -> AsyncIterato
             yield Client(session, url, key)
 
 
-class Progress:
+class ProgressLine:
     """A line on stderr, rewritten while long audio is worked on; nothing unless a terminal sees it."""
 
     def __init__(self, total_s: float | None) -> None:
         self._total = total_s
         self._shown = False
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -147,7 +147,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = {title: [cell(entry) for entry in entries] for title, cell in COLUMNS.items()}
     rows = {title: cells for title, cells in rows.items() if title == "ID" or any(cells)}
     columns = [[title, *(cell or "-" for cell in cells)] for title, cells in rows.items()]
-    widths = [max(map(len, column)) for column in columns]
+    widths = [max(map(len, phase)) for phase in columns]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in zip(*columns, strict=True)

@@ -51,7 +51,7 @@ class Note:
 
 
 @frozen
-class Loaded:
+class LoadedConfig:
     """The configuration, the file it came from (none: there was none), and what to log."""
 
     config: Config
@@ -109,7 +109,7 @@ def load(
     path: str | None = None,
     env: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
-) -> Loaded:
+) -> LoadedConfig:
     """Read everything once.
 
     `path` is the file named on the command line, `flags` are its settings as `section.field` with
@@ -128,7 +128,7 @@ class _Reading:
         self.problems: list[str] = []
         self.notes: list[Note] = []
 
-    def load(self, named: str | None, flags: Mapping[str, Any]) -> Loaded:
+    def load(self, named: str | None, flags: Mapping[str, Any]) -> LoadedConfig:
         path = self.find(named)
         if path is not None:
             self.read_file(path)
@@ -141,7 +141,7 @@ class _Reading:
         against = list(conflicts(config))
         if against:
             raise ConfigError(against)
-        return Loaded(config, path, tuple(self.notes))
+        return LoadedConfig(config, path, tuple(self.notes))
 
     def build(self) -> Config:
         parts: dict[str, Any] = {}

@@ -191,7 +191,7 @@ class MemoryView:
 
 
 @frozen(kw_only=True)
-class Phase:
+class PhaseSpan:
     """A stretch of a job's life."""
 
     phase: Literal["waiting", "preparing", "running", "streaming", "cancelled"] = field(
@@ -227,7 +227,7 @@ class JobRecord:
         default=None,
         metadata={"says": "Length of the audio, if it was a transcription that ended well."},
     )
-    phases: tuple[Phase, ...] = field(
+    phases: tuple[PhaseSpan, ...] = field(
         metadata={"says": "In the order of time; between them is nothing."}
     )
 

@@ -28,7 +28,7 @@ ABSENT: Any = _Absent()
 
 
 @frozen
-class ChatRequest:
+class RelayedChat:
     """One chat call: the client's own bytes, and the few members the gateway acts on.
 
     `keep_alive` is ABSENT if the client sent none. `accept` is the client's Accept header.
@@ -76,7 +76,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def chat_request(body: bytes, accept: str = "") -> ChatRequest:
+def chat_request(body: bytes, accept: str = "") -> RelayedChat:
     """The call in `body`. Raises BackendFault (400 `invalid_body`) if it is not a JSON object.
 
     No other field is checked: that is the upstream's business.
@@ -85,7 +85,7 @@ def chat_request(body: bytes, accept: str = "") -> ChatRequest:
     if value is None:
         raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
     model = value.get("model")
-    return ChatRequest(
+    return RelayedChat(
         body=body,
         model=model if isinstance(model, str) and model else None,
         stream=value.get("stream") is True,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aistack.chunks import Speak
+from aistack.chunks import SynthesisRequest
 from aistack.contract.relay_request import json_object
 from aistack.errors import BackendFault, Code, malformed
 
@@ -76,7 +76,7 @@ def embedded_answers(model: str, container_up: bool) -> bool:
     return model == EMBEDDED_ID or (model in STAND_IN and not container_up)
 
 
-def speak_request(body: bytes) -> Speak:
+def speak_request(body: bytes) -> SynthesisRequest:
     """The request in an OpenAI speech body. Raises BackendFault (400); unknown fields are ignored."""
     asked = json_object(body)
     if asked is None:
@@ -88,7 +88,7 @@ def speak_request(body: bytes) -> Speak:
         raise _invalid("input", "must be a text that is not empty")
     if len(text) > INPUT_CHARS:
         raise _invalid("input", f"must not be longer than {INPUT_CHARS} characters")
-    return Speak(
+    return SynthesisRequest(
         text=text,
         voice=_voice(asked.get("voice")),
         speed=_speed(asked.get("speed")),

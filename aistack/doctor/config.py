@@ -7,8 +7,8 @@ from pathlib import Path
 from attrs import evolve
 
 from aistack.config import Config
-from aistack.config.load import ConfigError, Loaded, load
-from aistack.doctor.findings import Finding, State
+from aistack.config.load import ConfigError, LoadedConfig, load
+from aistack.doctor.findings import Finding, FindingState
 from aistack.errors import BackendFault
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
@@ -21,25 +21,28 @@ def read(path: str | None) -> tuple[Config, list[Finding]]:
         loaded = load(path)
     except ConfigError as exc:
         return Config(), [
-            Finding("Configuration", "settings", State.BROKEN, problem) for problem in exc.problems
+            Finding("Configuration", "settings", FindingState.BROKEN, problem)
+            for problem in exc.problems
         ]
     return loaded.config, [_source(loaded), *_notes(loaded)]
 
 
-def _source(loaded: Loaded) -> Finding:
+def _source(loaded: LoadedConfig) -> Finding:
     if loaded.path is None:
         says = "no file; defaults, and the environment"
-        return Finding("Configuration", "settings", State.WORKS, says, facts={"path": None})
+        return Finding("Configuration", "settings", FindingState.WORKS, says, facts={"path": None})
     says = f"valid: {loaded.path}"
-    return Finding("Configuration", "settings", State.WORKS, says, facts={"path": str(loaded.path)})
+    return Finding(
+        "Configuration", "settings", FindingState.WORKS, says, facts={"path": str(loaded.path)}
+    )
 
 
-def _notes(loaded: Loaded) -> list[Finding]:
+def _notes(loaded: LoadedConfig) -> list[Finding]:
     return [
         Finding(
             "Configuration",
             str(note.fields.get("name", "environment")),
-            State.NOTE,
+            FindingState.NOTE,
             note.message,
             f"did you mean {note.fields['did_you_mean']}?" if "did_you_mean" in note.fields else "",
         )
@@ -60,32 +63,32 @@ def named(config: Config, facts: Facts) -> list[Finding]:
             found.append(_folder("inference.model", folder))
     elif config.inference.model:
         says = f"{config.inference.model}, but inference.root is not set"
-        found.append(Finding("Configuration", "inference.model", State.BROKEN, says))
+        found.append(Finding("Configuration", "inference.model", FindingState.BROKEN, says))
     return found
 
 
 def _local(model: str, folder: Path) -> Finding:
     name = f"models.local.{model}"
     if not folder.is_dir():
-        return Finding("Configuration", name, State.BROKEN, f"{folder} is no directory")
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
     lacks = lacking(folder)
     if lacks:
-        return Finding("Configuration", name, State.BROKEN, f"{folder} lacks {lacks}")
-    return Finding("Configuration", name, State.WORKS, str(folder))
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} lacks {lacks}")
+    return Finding("Configuration", name, FindingState.WORKS, str(folder))
 
 
 def _preload(model: str, facts: Facts) -> Finding:
     try:
         chosen = routing.choose(model, None, False, evolve(facts, fetchable=True))
     except BackendFault as exc:
-        return Finding("Configuration", "slots.preload", State.BROKEN, exc.fault.message)
-    return Finding("Configuration", "slots.preload", State.WORKS, chosen.model_id)
+        return Finding("Configuration", "slots.preload", FindingState.BROKEN, exc.fault.message)
+    return Finding("Configuration", "slots.preload", FindingState.WORKS, chosen.model_id)
 
 
 def _folder(name: str, folder: Path) -> Finding:
     if not folder.is_dir():
-        return Finding("Configuration", name, State.BROKEN, f"{folder} is no directory")
-    return Finding("Configuration", name, State.WORKS, str(folder))
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
+    return Finding("Configuration", name, FindingState.WORKS, str(folder))
 
 
 def models(facts: Facts) -> list[Finding]:
@@ -100,8 +103,8 @@ def models(facts: Facts) -> list[Finding]:
     found = []
     for model in [*cards, *sorted(facts.on_disk - set(cards))]:
         if model in facts.on_disk:
-            found.append(Finding("Models", model, State.WORKS, "its weights are on the disk"))
+            found.append(Finding("Models", model, FindingState.WORKS, "its weights are on the disk"))
         else:
             says = "its weights are fetched when it is first used, or now:"
-            found.append(Finding("Models", model, State.MISSING, says, f"aistack pull {model}"))
+            found.append(Finding("Models", model, FindingState.MISSING, says, f"aistack pull {model}"))
     return found

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from aistack import __version__
 from aistack.config import Config
-from aistack.doctor.findings import Finding, State
+from aistack.doctor.findings import Finding, FindingState
 from aistack.engines.base import Engine
 from aistack.routing.inventory import Inventory, interpreter, real_engines
 
@@ -55,14 +55,14 @@ async def engines(
 
     async def one(name: str, target: str) -> Finding:
         if name in config.engines.disabled:
-            return Finding("Engines", name, State.NOTE, "switched off by engines.disabled")
+            return Finding("Engines", name, FindingState.NOTE, "switched off by engines.disabled")
         try:
             engine = inventory.engine(name)
         except KeyError:
             says = (
                 f"the module {target.partition(':')[0]} cannot be imported; the log of `serve` says why"
             )
-            return Finding("Engines", name, State.BROKEN, says)
+            return Finding("Engines", name, FindingState.BROKEN, says)
         own = interpreter(config, name)
         async with turn:
             begun(engine.provider)
@@ -90,10 +90,10 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
         if name not in config.engines.disabled and (engine := _offered(inventory, name)) is not None
         if any(card.capability == "asr" for card in engine.cards())
     }
-    if any(finding.name in asr and finding.state is State.WORKS for finding in found):
+    if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
         return []
     says = "no engine for speech-to-text works: transcriptions are answered with 503"
-    return [Finding("Engines", "all", State.BROKEN, says, "pip install faster-whisper")]
+    return [Finding("Engines", "all", FindingState.BROKEN, says, "pip install faster-whisper")]
 
 
 def _offered(inventory: Inventory, name: str) -> Engine | None:
@@ -111,10 +111,12 @@ async def audio() -> list[Finding]:
         told = probed.found
         if "missing" in told or "error" in told or probed.trouble:
             why = probed.trouble or told.get("error") or "PyAV is not installed"
-            found.append(Finding("Audio", name, State.BROKEN, why, "pip install --force-reinstall av"))
+            found.append(
+                Finding("Audio", name, FindingState.BROKEN, why, "pip install --force-reinstall av")
+            )
         else:
             says = f"{_versions(told)}: {told['remark']}"
-            found.append(Finding("Audio", name, State.WORKS, says, facts=told))
+            found.append(Finding("Audio", name, FindingState.WORKS, says, facts=told))
     return found
 
 
@@ -124,29 +126,31 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
     elsewhere = f" (in {own})" if own else ""
     if probed.trouble:
         help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
-        return Finding("Engines", name, State.BROKEN, probed.trouble + elsewhere, help_, told)
+        return Finding("Engines", name, FindingState.BROKEN, probed.trouble + elsewhere, help_, told)
     if told.get("version") != __version__:
         says = f"its interpreter has aistack {told.get('version')}, not {__version__}{elsewhere}"
-        return Finding("Engines", name, State.BROKEN, says, f"{own} -m pip install aistack", told)
+        return Finding("Engines", name, FindingState.BROKEN, says, f"{own} -m pip install aistack", told)
     if "missing" in told:
         lacking = ", ".join(told["missing"])
         if own:  # somebody said that it is there
             says = f"{lacking} cannot be found{elsewhere}"
-            return Finding("Engines", name, State.BROKEN, says, f"{own} -m {engine.install}", told)
-        return Finding("Engines", name, State.MISSING, "not installed", engine.install, told)
+            return Finding(
+                "Engines", name, FindingState.BROKEN, says, f"{own} -m {engine.install}", told
+            )
+        return Finding("Engines", name, FindingState.MISSING, "not installed", engine.install, told)
     if "error" in told:
         says = f"its libraries cannot be loaded: {told['error']}{elsewhere}"
         help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
-        return Finding("Engines", name, State.BROKEN, says, help_, told)
+        return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
     says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
     if told["cuda"] is not None:
         says += ", uses the card" if told["cuda"] else ", on the processor"
         named = any(each.startswith("cuda") for each in devices)
         if not told["cuda"] and (named or (card and "auto" in devices)):
-            state = State.BROKEN if named else State.NOTE
+            state = FindingState.BROKEN if named else FindingState.NOTE
             help_ = "a build of its libraries for CUDA would use the card; see how they are installed"
             return Finding("Engines", name, state, says, help_, told)
-    return Finding("Engines", name, State.WORKS, says, facts=told)
+    return Finding("Engines", name, FindingState.WORKS, says, facts=told)
 
 
 def _versions(told: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from aistack import __version__
 
 
-class State(Enum):
+class FindingState(Enum):
     """What was found of one thing; the value is the word people read."""
 
     WORKS = "works"
@@ -33,7 +33,7 @@ class Finding:
 
     group: str
     name: str
-    state: State
+    state: FindingState
     says: str
     help: str = ""
     facts: Mapping[str, Any] = field(factory=dict)
@@ -55,7 +55,7 @@ GROUPS = (
 
 def broken(findings: Iterable[Finding]) -> list[Finding]:
     """What makes the exit code 1."""
-    return [finding for finding in findings if finding.state is State.BROKEN]
+    return [finding for finding in findings if finding.state is FindingState.BROKEN]
 
 
 def where() -> dict[str, str]:
@@ -107,7 +107,7 @@ def heading() -> str:
 def line(finding: Finding, width: int) -> str:
     """One finding; its name takes so many columns. What to do stands below it."""
     word = finding.state.value
-    word = word.upper() if finding.state is State.BROKEN else word
+    word = word.upper() if finding.state is FindingState.BROKEN else word
     text = f"  {word:<7}  {finding.name:<{width}}  {finding.says}".rstrip()
     if finding.help:
         text += f"\n  {'':<7}  {'':<{width}}  -> {finding.help}"

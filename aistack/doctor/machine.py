@@ -17,7 +17,7 @@ import aiohttp
 
 from aistack.config import Config, GiB
 from aistack.config.addresses import parse_address, url_of
-from aistack.doctor.findings import Finding, State
+from aistack.doctor.findings import Finding, FindingState
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
 
@@ -32,7 +32,7 @@ DRIVER = "https://www.nvidia.com/drivers"
 def cards(devices: tuple[str, ...]) -> list[Finding]:
     """NVIDIA cards by the driver's own library; `devices` are the configured slots. Blocks briefly."""
     wanted = [device for device in devices if device.startswith("cuda")]
-    absent = State.BROKEN if wanted else State.NOTE
+    absent = FindingState.BROKEN if wanted else FindingState.NOTE
     because = f"; slots.devices wants {', '.join(wanted)}" if wanted else "; the processor is used"
 
     def none(says: str, help_: str = "") -> list[Finding]:
@@ -68,11 +68,11 @@ def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
         name, free, total = _text(nvml.nvmlDeviceGetName(handle)), int(memory.free), int(memory.total)
         says = f"{name}, {gigabytes(free)} of {gigabytes(total)} free, driver {driver}"
         facts = {"name": name, "free": free, "total": total, "driver": driver}
-        found.append(Finding("Graphics cards", f"cuda:{index}", State.WORKS, says, facts=facts))
+        found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
         if int(device.partition(":")[2] or 0) >= count:
             says = f"slots.devices names it, and there are only {count}"
-            found.append(Finding("Graphics cards", device, State.BROKEN, says))
+            found.append(Finding("Graphics cards", device, FindingState.BROKEN, says))
     return found
 
 
@@ -96,20 +96,22 @@ def disk(config: Config, environ: Mapping[str, str]) -> list[Finding]:
 def _room(name: str, folder: Path, needed: bool) -> Finding:
     """One folder. Where weights lie may be read-only, as long as they are all there."""
     if needed and not folder.is_dir():
-        return Finding("Disk", name, State.BROKEN, f"{folder} does not exist", "set server.spool_dir")
+        return Finding(
+            "Disk", name, FindingState.BROKEN, f"{folder} does not exist", "set server.spool_dir"
+        )
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
         free = shutil.disk_usage(there).free
     except OSError as exc:
-        return Finding("Disk", name, State.BROKEN, f"{folder}: {exc.strerror}")
+        return Finding("Disk", name, FindingState.BROKEN, f"{folder}: {exc.strerror}")
     facts = {"folder": str(folder), "free": free}
     says = f"{gigabytes(free)} free in {folder}"
     if not os.access(there, os.W_OK):
-        state = State.BROKEN if needed else State.NOTE
+        state = FindingState.BROKEN if needed else FindingState.NOTE
         return Finding("Disk", name, state, f"{says}, which cannot be written to", facts=facts)
     if free < LOW:
-        return Finding("Disk", name, State.NOTE, f"only {says}", facts=facts)
-    return Finding("Disk", name, State.WORKS, says, facts=facts)
+        return Finding("Disk", name, FindingState.NOTE, f"only {says}", facts=facts)
+    return Finding("Disk", name, FindingState.WORKS, says, facts=facts)
 
 
 def gigabytes(size: float) -> str:
@@ -128,7 +130,7 @@ async def ports(config: Config) -> list[Finding]:
 async def _port(address: str) -> Finding:
     host, port = parse_address(address)
     if not port:
-        return Finding("Ports", address, State.WORKS, "any free port")
+        return Finding("Ports", address, FindingState.WORKS, "any free port")
     try:
         await _tried(host, port)
     except OSError as exc:
@@ -140,8 +142,8 @@ async def _port(address: str) -> Finding:
             says = "this machine has no such address"
         else:
             says = exc.strerror or type(exc).__name__
-        return Finding("Ports", address, State.BROKEN, says, "change server.listen")
-    return Finding("Ports", address, State.WORKS, "free")
+        return Finding("Ports", address, FindingState.BROKEN, says, "change server.listen")
+    return Finding("Ports", address, FindingState.WORKS, "free")
 
 
 async def _tried(host: str, port: int) -> None:
@@ -161,8 +163,10 @@ async def _taken(address: str) -> Finding:
             told = await answer.json()
             if told["status"] == "ok" and "version" in told:
                 says = f"aistack {told['version']} is running there"
-                return Finding("Ports", address, State.WORKS, says, facts={"health": told})
+                return Finding("Ports", address, FindingState.WORKS, says, facts={"health": told})
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
         pass  # whoever it is, it is not us
     says = "another program listens there"
-    return Finding("Ports", address, State.BROKEN, says, "change server.listen, or serve --port N")
+    return Finding(
+        "Ports", address, FindingState.BROKEN, says, "change server.listen, or serve --port N"
+    )

@@ -13,7 +13,7 @@ import aiohttp
 
 from aistack.config import Config
 from aistack.config.backends import OllamaSection, QwenTtsSection
-from aistack.doctor.findings import Finding, State
+from aistack.doctor.findings import Finding, FindingState
 from aistack.routing.inventory import HUB, offline
 
 ASK_S = 5.0
@@ -24,7 +24,7 @@ async def hubs(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     """Whether weights could be fetched. A hub that somebody named must answer, the usual need not."""
     if offline(environ):
         says = "downloads are off (HF_HUB_OFFLINE): only models that are here can be used"
-        return [Finding("Hubs", "Hugging Face", State.NOTE, says)]
+        return [Finding("Hubs", "Hugging Face", FindingState.NOTE, says)]
     asked = [_hub("Hugging Face", environ.get("HF_ENDPOINT", "").strip(), HUB)]
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
         named = environ.get("MODELSCOPE_ENDPOINT", "").strip()
@@ -36,10 +36,10 @@ async def _hub(name: str, named: str, usual: str) -> Finding:
     url = named or usual
     status, _, why = await _asked("HEAD", url)
     if status and status < 500 and status not in (401, 403, 407):
-        return Finding("Hubs", name, State.WORKS, f"answers at {url}")
+        return Finding("Hubs", name, FindingState.WORKS, f"answers at {url}")
     why = why or f"status {status}"
     says = f"cannot be reached at {url} ({why}): only models that are here can be used"
-    return Finding("Hubs", name, State.BROKEN if named else State.NOTE, says)
+    return Finding("Hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
 
 
 async def upstreams(config: Config) -> list[Finding]:
@@ -57,8 +57,8 @@ async def _ollama(section: OllamaSection) -> Finding:
     says = f"{version['version']} at {url}, {len(names)} models"
     facts = {"url": url, "version": version["version"], "models": names}
     if not names:
-        return Finding("Other servers", "Ollama", State.NOTE, says, "ollama pull NAME", facts)
-    return Finding("Other servers", "Ollama", State.WORKS, says, facts=facts)
+        return Finding("Other servers", "Ollama", FindingState.NOTE, says, "ollama pull NAME", facts)
+    return Finding("Other servers", "Ollama", FindingState.WORKS, says, facts=facts)
 
 
 async def _speech(section: QwenTtsSection) -> Finding:
@@ -68,11 +68,13 @@ async def _speech(section: QwenTtsSection) -> Finding:
         return _absent(
             "Qwen3-TTS", "speech", url, why or f"status {status}", url != QwenTtsSection().url
         )
-    return Finding("Other servers", "Qwen3-TTS", State.WORKS, f"healthy at {url}", facts={"url": url})
+    return Finding(
+        "Other servers", "Qwen3-TTS", FindingState.WORKS, f"healthy at {url}", facts={"url": url}
+    )
 
 
 def _absent(name: str, use: str, url: str, why: str, configured: bool) -> Finding:
-    state = State.BROKEN if configured else State.NOTE
+    state = FindingState.BROKEN if configured else FindingState.NOTE
     says = f"does not answer at {url} ({why}); needed only for {use}"
     return Finding("Other servers", name, state, says, facts={"url": url})
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from aistack.chunks import ModelSpec, Piece, Progress, Report, Speak, Tail
+from aistack.chunks import ModelSpec, Piece, Progress, Report, SynthesisRequest, Tail
 from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
 from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
@@ -106,7 +106,7 @@ class Espeak:
         """Initialise the library. Raises OSError."""
         self._library = Library()
 
-    def run(self, request: Speak, cancel: CancelToken) -> Generator[Yielded, None, Tail]:
+    def run(self, request: SynthesisRequest, cancel: CancelToken) -> Generator[Yielded, None, Tail]:
         """Yield encoded blocks; the last bytes are the Tail."""
         from aistack.engines.audio.encode import AudioOut
 
@@ -131,7 +131,7 @@ class Espeak:
         return ErrorKind.NETWORK if isinstance(exc, OSError | ImportError) else None
 
 
-def voice_of(request: Speak) -> tuple[str, str]:
+def voice_of(request: SynthesisRequest) -> tuple[str, str]:
     """Language and variant: OpenAI's names are variants, anything else is a voice of the library."""
     language = request.language or DEFAULT_LANGUAGE
     known = VOICES.get(request.voice.lower())
@@ -141,7 +141,7 @@ def voice_of(request: Speak) -> tuple[str, str]:
     return own, variant
 
 
-def _unknown(request: Speak, language: str, variant: str) -> Any:
+def _unknown(request: SynthesisRequest, language: str, variant: str) -> Any:
     """The 400 for a voice, or a language, that the library does not have."""
     of_openai = request.voice.lower() in VOICES
     param = "language" if of_openai else "voice"

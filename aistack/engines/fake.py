@@ -31,7 +31,6 @@ from typing import Any
 
 from aistack.chunks import (
     Head,
-    Listen,
     ModelSpec,
     Piece,
     Progress,
@@ -39,6 +38,7 @@ from aistack.chunks import (
     Segment,
     Tail,
     Transcript,
+    TranscriptionRequest,
     Vram,
     Word,
 )
@@ -111,7 +111,9 @@ class FakeEngine:
                 if isinstance(item, Progress):
                     report(item)
 
-    def run(self, request: Listen, cancel: CancelToken) -> Generator[Yielded, None, Transcript]:
+    def run(
+        self, request: TranscriptionRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Transcript]:
         acts = script_of(request.path)
         if acts is None:
             size = Path(request.path).stat().st_size

@@ -23,25 +23,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Report, Transcript, Word
+from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest, Word
 from aistack.engines.audio.decode import Audio
-from aistack.engines.audio.windows import RATE, Cut, Window, windows
+from aistack.engines.audio.windows import RATE, AudioWindow, Cut, windows
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.text.sentences import segments
 from aistack.engines.text.stitch import ordered, stitched
 from aistack.engines.torch_common import (
-    Stopped,
+    RunStopped,
+    bad_options,
     device_of,
     hook,
-    hushed,
+    hook_every_op,
     imported,
     kind_of_torch,
     load_fault,
     no_translation,
-    senseless,
+    quiet_library,
     set_threads,
     unloadable,
-    watched,
 )
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.weights import hub
@@ -113,7 +113,7 @@ class Parakeet:
     def warm(self) -> None:
         """Import NeMo (7 to 20 s), quietly."""
         logging.getLogger("nv_one_logger").setLevel(logging.CRITICAL)
-        with hushed():
+        with quiet_library():
             from nemo.utils import logging as nemo_logging
 
             nemo_logging.setLevel(logging.ERROR)
@@ -152,7 +152,7 @@ class Parakeet:
             )
             self._threads = int(options.get("threads") or 0)
         except (TypeError, ValueError) as exc:
-            raise senseless(self.provider) from exc
+            raise bad_options(self.provider) from exc
 
     def fetch(self, model: ModelSpec, report: Report) -> None:
         """Bring the weights onto the disk, and no further. Raises what the hub's library raises."""
@@ -176,7 +176,7 @@ class Parakeet:
     def _restore(self, path: Path, device: str) -> None:
         import torch
 
-        with hushed():
+        with quiet_library():
             from nemo.collections.asr.models import ASRModel
 
             model = ASRModel.restore_from(str(path), map_location=torch.device(device))
@@ -193,7 +193,7 @@ class Parakeet:
             self._check,
         )
         hook((model.preprocessor, model.decoder.prediction["dec_rnn"]), self._check)
-        watched(model.preprocessor.featurizer, self._check)
+        hook_every_op(model.preprocessor.featurizer, self._check)
         for index, layer in enumerate(layers):
             hook((layer,), partial(self._reached, index))
         self._layers = len(layers) + 1
@@ -212,12 +212,14 @@ class Parakeet:
         else:
             self._model.change_attention_model("rel_pos")
         for layer, names in zip(layers, had, strict=True):
-            silence_new(layer.self_attn, names)
+            zero_new_parameters(layer.self_attn, names)
         self._local = local
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, request: Listen, cancel: CancelToken) -> Generator[Yielded, None, Transcript]:
+    def run(
+        self, request: TranscriptionRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Transcript]:
         """Yield Progress while it works, then every Segment; return the Transcript.
 
         The language is the hint, or `und`: this model does not tell what it heard.
@@ -255,7 +257,7 @@ class Parakeet:
         return Transcript(language, audio.seconds)
 
     def _worked(
-        self, window: Window, local: bool, heard: float, audio: Audio, cancel: CancelToken
+        self, window: AudioWindow, local: bool, heard: float, audio: Audio, cancel: CancelToken
     ) -> Generator[Yielded, None, list[Word]]:
         """The words of one window, with signs of life on the way; none if cancelled.
 
@@ -276,10 +278,10 @@ class Parakeet:
             wait((future,))
         try:
             return future.result()
-        except Stopped:
+        except RunStopped:
             return []
 
-    def _words(self, window: Window, local: bool) -> list[Word]:
+    def _words(self, window: AudioWindow, local: bool) -> list[Word]:
         """One library call (in the worker's thread): words with times of the whole file."""
         self._check()
         self._attend(local)
@@ -299,7 +301,7 @@ class Parakeet:
         """Called before every part of a forward pass."""
         self._beats += 1
         if self._closing or (self._cancel is not None and self._cancel.is_set()):
-            raise Stopped
+            raise RunStopped
 
     def _reached(self, layer: int) -> None:
         self._layer = layer + 1
@@ -316,7 +318,7 @@ def padded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(samples, (0, lacking)) if lacking > 0 else samples
 
 
-def silence_new(attention: Any, names: set[str]) -> None:
+def zero_new_parameters(attention: Any, names: set[str]) -> None:
     """Set to zero what an attention has that the one before it had not.
 
     NeMo rebuilds the layer with biases, also where the model was trained without (this one was), and

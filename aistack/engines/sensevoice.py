@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
-from aistack.engines.audio.decode import RATE, Audio, Piece, pieces
+from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.engines.audio.decode import RATE, Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.sensevoice_files import (
     FURTHER,
@@ -38,16 +38,16 @@ from aistack.engines.text.sentences import phrases
 from aistack.engines.text.stitch import ordered
 from aistack.engines.torch_common import (
     DAMAGED,
-    Stopped,
+    RunStopped,
+    bad_options,
     device_of,
     hook,
-    hushed,
     imported,
     is_out_of_memory,
     kind_of_torch,
     load_fault,
     no_translation,
-    senseless,
+    quiet_library,
     set_threads,
     unloadable,
 )
@@ -108,7 +108,7 @@ class SenseVoice:
 
     def warm(self) -> None:
         """Import FunASR (7 to 20 s), quietly: it configures the root logger and prints."""
-        with hushed():
+        with quiet_library():
             import funasr  # noqa: F401 - the import is the point
 
     # --- loading -----------------------------------------------------------------------------------
@@ -151,9 +151,9 @@ class SenseVoice:
             self._longest = int(options.get("vad_longest_ms") or 30_000)
             self._threads = int(options.get("threads") or 0)
         except (TypeError, ValueError) as exc:
-            raise senseless(self.provider) from exc
+            raise bad_options(self.provider) from exc
         if str(options.get("hub") or "ms") not in ("ms", "hf"):
-            raise senseless(self.provider)
+            raise bad_options(self.provider)
         self._itn = bool(options.get("itn", True))
 
     def _unloadable(self, message: str) -> BackendFault:
@@ -169,7 +169,7 @@ class SenseVoice:
             "disable_pbar": True,
             "ignore_init_mismatch": False,
         }
-        with hushed():
+        with quiet_library():
             speech = AutoModel(model=str(directory), **common)
             voice = AutoModel(
                 model=str(vad),
@@ -201,9 +201,9 @@ class SenseVoice:
         import numpy as np
 
         self._cancel = None
-        nothing = rustling(np.zeros(RATE, np.float32))
+        nothing = with_noise_floor(np.zeros(RATE, np.float32))
         try:
-            list(self._speech(Piece(0.0, nothing)))
+            list(self._speech(AudioPiece(0.0, nothing)))
             self._decoded(nothing, None)
         except RuntimeError as exc:
             if is_out_of_memory(exc) or "cuda" in str(exc).lower():
@@ -212,7 +212,9 @@ class SenseVoice:
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, request: Listen, cancel: CancelToken) -> Generator[Yielded, None, Transcript]:
+    def run(
+        self, request: TranscriptionRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Transcript]:
         """Yield each Segment as soon as it is decoded, and Progress; return the Transcript.
 
         The language is the one detected in most of the speech (in seconds), without any speech the
@@ -227,7 +229,7 @@ class SenseVoice:
         hint = request.language if request.language in LANGUAGES else None
         spoken: Counter[str] = Counter()
         told = end = 0.0
-        with suppress(Stopped):
+        with suppress(RunStopped):
             for piece in pieces(iter(audio), PIECE_S):
                 self._check()
                 if piece is None:
@@ -250,13 +252,13 @@ class SenseVoice:
         heard = spoken.most_common(1)[0][0] if spoken else request.language or "und"
         return Transcript(heard, audio.seconds)
 
-    def _speech(self, piece: Piece) -> Iterator[tuple[float, float]]:
+    def _speech(self, piece: AudioPiece) -> Iterator[tuple[float, float]]:
         """Where in the file there is speech, in seconds."""
         samples = padded(piece.samples)
         try:
             found = self._voiced(samples)
         except ValueError:  # certain of a silence, the library takes the logarithm of 0
-            found = self._voiced(rustling(samples))
+            found = self._voiced(with_noise_floor(samples))
         for start, stop in found:
             begins = min(piece.start + start / 1000, piece.end)
             ends = min(piece.start + stop / 1000, piece.end)
@@ -273,7 +275,7 @@ class SenseVoice:
         return [(start, stop) for start, stop in results[0]["value"]]
 
     def _heard(
-        self, piece: Piece, start: float, stop: float, hint: str | None, floor: float
+        self, piece: AudioPiece, start: float, stop: float, hint: str | None, floor: float
     ) -> tuple[str | None, list[Segment]]:
         """The language and the segments of one chunk; none of either if it holds no speech.
 
@@ -314,7 +316,7 @@ class SenseVoice:
     def _check(self) -> None:
         """Called between all parts of the work, and before every part of a forward pass."""
         if self._cancel is not None and self._cancel.is_set():
-            raise Stopped
+            raise RunStopped
 
     def kind_of(self, exc: BaseException) -> ErrorKind | None:
         return kind_of_torch(exc)
@@ -351,7 +353,7 @@ def padded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(samples, (0, lacking)) if lacking > 0 else samples
 
 
-def rustling(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def with_noise_floor(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same with faint noise under it (60 dB below full scale), always the same."""
     import numpy as np
 

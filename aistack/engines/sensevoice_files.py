@@ -13,7 +13,7 @@ from typing import Any
 
 from aistack.chunks import Report
 from aistack.engines.causes import offline
-from aistack.engines.torch_common import hushed, is_out_of_memory, unloadable
+from aistack.engines.torch_common import is_out_of_memory, quiet_library, unloadable
 from aistack.errors import BackendFault
 from aistack.weights import hub
 
@@ -54,7 +54,7 @@ def directory_of(source: str, where: str, provider: str, report: Report) -> Path
 
 def _from_modelscope(source: str, provider: str, report: Report) -> Path:
     try:
-        with hushed():
+        with quiet_library():
             return hub.from_modelscope(source, report)
     except ModuleNotFoundError:
         raise

@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
+from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
 from aistack.engines.audio.decode import RATE, Audio
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
@@ -88,7 +88,9 @@ class Sphinx:
         except (RuntimeError, ValueError, OSError, MemoryError, ImportError) as exc:
             raise BackendFault(load_fault(exc, self.provider, {})) from exc
 
-    def run(self, request: Listen, cancel: CancelToken) -> Generator[Yielded, None, Transcript]:
+    def run(
+        self, request: TranscriptionRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Transcript]:
         """Yield a Segment and a Progress for each utterance; return the Transcript."""
         if self._decoder is None:
             raise RuntimeError("run before load")

@@ -17,7 +17,7 @@ from aistack.engines.causes import load_fault as _load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """Raised inside a library's forward pass by our hooks, because the run was cancelled."""
 
 
@@ -141,7 +141,7 @@ def imported(warm: Callable[[], None], provider: str) -> None:
         raise BackendFault(unloadable(message, provider)) from exc
 
 
-def senseless(provider: str) -> BackendFault:
+def bad_options(provider: str) -> BackendFault:
     """Options of the configuration that cannot be meant: 503."""
     message = "The model could not be loaded: its configured options make no sense."
     return BackendFault(unloadable(message, provider))
@@ -178,7 +178,7 @@ def hook(modules: Iterable[Any], check: Callable[[], None]) -> None:
         module.register_forward_pre_hook(before)
 
 
-def watched(module: Any, check: Callable[[], None]) -> None:
+def hook_every_op(module: Any, check: Callable[[], None]) -> None:
     """Have `check` called before every operation inside a module that has no parts to hook.
 
     For stretches of few, long operations outside of any CUDA graph, such as features of long audio.
@@ -224,7 +224,7 @@ def set_threads(configured: int) -> int:
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def quiet_library() -> Iterator[None]:
     """Let a library print nothing to stdout and log errors only; leave the root logger as it was."""
     root = logging.getLogger()
     level, handlers, disabled = root.level, list(root.handlers), logging.root.manager.disable

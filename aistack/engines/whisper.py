@@ -17,8 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import Listen, ModelSpec, Progress, Report, Segment, Transcript, Word
-from aistack.engines.audio.decode import Audio, Piece, pieces
+from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.engines.audio.decode import Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
@@ -142,13 +142,15 @@ class Whisper:
             cpu_threads=threads_of(int(options.get("threads") or 0)),
         )
         if kind == "cuda":
-            rehearse(self._model)
+            warm_up(self._model)
         self._pipeline = BatchedInferencePipeline(self._model)
         self._batch_size = max(1, int(options.get("batch_size") or 8))
 
     # --- running -----------------------------------------------------------------------------------
 
-    def run(self, request: Listen, cancel: CancelToken) -> Generator[Yielded, None, Transcript]:
+    def run(
+        self, request: TranscriptionRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Transcript]:
         """Yield a Segment and a Progress for each stretch of text; return the Transcript.
 
         Progress counts what has been transcribed, of what is known of the length. The language is
@@ -187,7 +189,9 @@ class Whisper:
             yield Progress(done, audio.expected, "s")
         return Transcript(heard or hint or request.language or "und", audio.seconds)
 
-    def _transcribe(self, piece: Piece, request: Listen, language: str | None) -> tuple[Any, Any]:
+    def _transcribe(
+        self, piece: AudioPiece, request: TranscriptionRequest, language: str | None
+    ) -> tuple[Any, Any]:
         """One library call: a generator of its segments, and what it says about the piece."""
         assert self._model is not None and self._pipeline is not None
         options: dict[str, Any] = {
@@ -251,7 +255,7 @@ def threads_of(configured: int) -> int:
     return min(cores or 1, 4)
 
 
-def rehearse(model: WhisperModel) -> None:
+def warm_up(model: WhisperModel) -> None:
     """Encode one silent window: CUDA's libraries are opened, and their memory taken, only when first
     used; what is missing should show while loading, not in somebody's request."""
     import numpy as np
@@ -279,7 +283,7 @@ class Order:
         """Where the last word began."""
 
 
-def mapped(segments: Iterable[Any], piece: Piece, order: Order) -> Iterator[Segment]:
+def mapped(segments: Iterable[Any], piece: AudioPiece, order: Order) -> Iterator[Segment]:
     """The library's segments as ours: plain numbers, times of the whole file, in order, none empty."""
 
     def at(time: Any, least: float) -> float:

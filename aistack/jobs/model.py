@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from aistack.chunks import Chunk, Progress, Result, Vram
 from aistack.errors import Fault
-from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
+from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
 from aistack.wire.base import Wire
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Route:
 class Outcome:
     """How a job ended, and the fault if there was one."""
 
-    ended: Ended
+    ended: OutcomeKind
     fault: Fault | None = None
 
 
@@ -107,17 +107,17 @@ class Job:
         return self.op in HOUSEKEEPING or self.answered
 
     @property
-    def column(self) -> Column:
+    def phase(self) -> Phase:
         if self.state is State.ADMITTED:
-            return Column.WAITING if self.slot is None else Column.PREPARING
+            return Phase.WAITING if self.slot is None else Phase.PREPARING
         return _COLUMN[self.state]
 
 
 _COLUMN = {
-    State.RUNNING: Column.RUNNING,
-    State.STREAMING: Column.STREAMING,
-    State.CANCELLED: Column.CANCELLED,
-    State.DONE: Column.DONE,
+    State.RUNNING: Phase.RUNNING,
+    State.STREAMING: Phase.STREAMING,
+    State.CANCELLED: Phase.CANCELLED,
+    State.DONE: Phase.DONE,
 }
 
 
@@ -180,7 +180,7 @@ class Transition:
     """One log record. `job` is the job after it; `source` is none for a submission."""
 
     job: Job
-    source: Column | None
+    source: Phase | None
     event: str
-    target: Column
+    target: Phase
     at: float

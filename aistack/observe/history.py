@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from attrs import define, evolve, field
 
 from aistack.chunks import Transcript
-from aistack.contract.admin import JobRecord, Kind, MinuteCounts, Phase, RefusedCall, TimelineView
+from aistack.contract.admin import JobRecord, Kind, MinuteCounts, PhaseSpan, RefusedCall, TimelineView
 from aistack.errors import Code
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import Column, Ended, Op
+from aistack.jobs.states import Op, OutcomeKind, Phase
 
 JOBS = 200
 REFUSED = 100
@@ -38,7 +38,7 @@ class _Open:
     """A job under way."""
 
     job: Job
-    phases: list[Phase] = field(factory=list)
+    phases: list[PhaseSpan] = field(factory=list)
 
 
 class History:
@@ -55,7 +55,7 @@ class History:
     def observe(self, transition: Transition) -> None:
         """Note one transition."""
         job, at = transition.job, self._at(transition.at)
-        if transition.target is Column.DONE:
+        if transition.target is Phase.DONE:
             self._ended(job, at)
             return
         entry = self._open.setdefault(job.id, _Open(job))
@@ -65,7 +65,7 @@ class History:
         if last is not None and (last.phase, last.step) == (transition.target.value, step):
             return
         self._close(entry, at)
-        entry.phases.append(Phase(phase=transition.target.value, step=step, start=at))
+        entry.phases.append(PhaseSpan(phase=transition.target.value, step=step, start=at))
 
     def timeline(self, last: int = JOBS) -> TimelineView:
         """The last jobs that ended, at most `last`, then those under way in the order they came."""
@@ -85,7 +85,7 @@ class History:
         self._count(CAPABILITY[job.op], at)
         if job.slot is not None:
             self._freed[job.slot] = at
-        turned_away = job.outcome is not None and job.outcome.ended is Ended.REJECTED
+        turned_away = job.outcome is not None and job.outcome.ended is OutcomeKind.REJECTED
         if turned_away and not entry.phases:
             self._refused.append(
                 RefusedCall(
@@ -138,8 +138,8 @@ class History:
         return round(self._unix(moment), 3)
 
 
-def _prepares(column: Column) -> bool:
-    return column is Column.PREPARING
+def _prepares(phase: Phase) -> bool:
+    return phase is Phase.PREPARING
 
 
 def _code(job: Job) -> str | None:
@@ -149,4 +149,4 @@ def _code(job: Job) -> str | None:
         return None
     if outcome.fault is not None:
         return outcome.fault.code.value
-    return Code.CANCELLED.value if outcome.ended is Ended.CANCELLED else None
+    return Code.CANCELLED.value if outcome.ended is OutcomeKind.CANCELLED else None

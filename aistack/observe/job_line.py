@@ -12,7 +12,7 @@ from typing import Any
 from aistack.chunks import Generated, Transcript
 from aistack.errors import Code, ErrorKind
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import HOUSEKEEPING, Ended, Op
+from aistack.jobs.states import HOUSEKEEPING, Op, OutcomeKind
 
 FROM_CONTEXT = ("client", "format", "bytes_in")
 """What a handler may put into `Job.context` for the log."""
@@ -52,7 +52,7 @@ def done_fields(transition: Transition) -> dict[str, Any]:
     job, at = transition.job, transition.at
     outcome = job.outcome
     fault = outcome.fault if outcome is not None else None
-    left = outcome is not None and outcome.ended is Ended.CANCELLED
+    left = outcome is not None and outcome.ended is OutcomeKind.CANCELLED
     kind = ErrorKind.CANCELLED if left else fault.kind if fault is not None else None
     fields: dict[str, Any] = {
         **job_ids(job),
@@ -86,7 +86,7 @@ def status_of(job: Job) -> int | None:
     outcome = job.outcome
     if job.op in HOUSEKEEPING or outcome is None:
         return None
-    if outcome.ended is Ended.CANCELLED:
+    if outcome.ended is OutcomeKind.CANCELLED:
         return ErrorKind.CANCELLED.status
     if outcome.fault is not None:
         return outcome.fault.status

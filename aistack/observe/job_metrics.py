@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aistack.chunks import Generated, Transcript
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import Column, Ended, Op, Step
+from aistack.jobs.states import Op, OutcomeKind, Phase, Step
 from aistack.observe.counts import RATIOS, Counter, Histogram, ModelNames
 from aistack.observe.phases import Phases, Timed
 from aistack.observe.toggles import Toggles
@@ -44,7 +44,7 @@ class JobFigures:
         for step in self._phases.observe(transition):
             if self._toggles.metrics:
                 self._stepped(step, transition.job)
-        if transition.target is Column.DONE and self._toggles.metrics:
+        if transition.target is Phase.DONE and self._toggles.metrics:
             self._done(transition.job, transition.at)
 
     def _stepped(self, step: Timed, job: Job) -> None:
@@ -57,7 +57,7 @@ class JobFigures:
             self.evict.add((), seconds)
 
     def _model(self, job: Job) -> str:
-        ok = job.outcome is not None and job.outcome.ended is Ended.OK
+        ok = job.outcome is not None and job.outcome.ended is OutcomeKind.OK
         return self.names.label(job.route.model, ok or job.route.backend in self._engines)
 
     def _done(self, job: Job, at: float) -> None:

@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from aistack.config import Log
 from aistack.jobs.model import Transition
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.observe.job_line import done_fields, transition_fields
 from aistack.observe.log_ring import RING, looks
 from aistack.observe.log_sink import Sink, unformatted
@@ -207,7 +207,7 @@ def _finite(value: Any) -> Any:
 def story(transition: Transition) -> None:
     """An observer for the scheduler: what there is to log about a transition."""
     job_transition(transition)
-    if transition.target is Column.DONE:
+    if transition.target is Phase.DONE:
         job_done(transition)
 
 

@@ -14,7 +14,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 @frozen
-class Resident:
+class ProcessMemory:
     """Memory of one process in bytes. `pss` counts a shared page by its share; none where unknown."""
 
     engine: str
@@ -23,7 +23,9 @@ class Resident:
     pss: int | None
 
 
-def of_processes(alive: Iterable[tuple[str, str, int]], proc: Path = Path("/proc")) -> list[Resident]:
+def of_processes(
+    alive: Iterable[tuple[str, str, int]], proc: Path = Path("/proc")
+) -> list[ProcessMemory]:
     """Of every engine process that is still there; nothing where there is no /proc."""
     found = []
     for engine, device, pid in alive:
@@ -31,7 +33,7 @@ def of_processes(alive: Iterable[tuple[str, str, int]], proc: Path = Path("/proc
             rss = int((proc / str(pid) / "statm").read_text().split()[1]) * _PAGE
         except (OSError, IndexError, ValueError):  # gone, or not Linux
             continue
-        found.append(Resident(engine, device, rss, _pss(proc / str(pid) / "smaps_rollup")))
+        found.append(ProcessMemory(engine, device, rss, _pss(proc / str(pid) / "smaps_rollup")))
     return found
 
 

@@ -22,7 +22,7 @@ import structlog
 from attrs import field, frozen
 
 from aistack.chunks import Piece, Tail, Vram
-from aistack.contract.relay_request import ABSENT, ChatRequest, with_member
+from aistack.contract.relay_request import ABSENT, RelayedChat, with_member
 from aistack.engines.base import ModelCard
 from aistack.errors import BackendFault, Code, ErrorKind
 from aistack.relays.event_stream import events, is_events, leave
@@ -101,7 +101,7 @@ class Ollama:
 
     # --- chat -----
 
-    async def run(self, request: ChatRequest) -> AsyncGenerator[Any, None]:
+    async def run(self, request: RelayedChat) -> AsyncGenerator[Any, None]:
         """Yield Head and Pieces, and a Tail once the answer is certain to be over."""
         body, keep_alive = request.body, request.keep_alive
         if keep_alive is ABSENT:

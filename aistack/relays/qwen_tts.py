@@ -22,7 +22,15 @@ from aistack.contract.relay_request import RelayRequest, json_object
 from aistack.engines.base import ModelCard
 from aistack.errors import BackendFault, Code, ErrorKind
 from aistack.relays.event_stream import events, is_events, leave
-from aistack.relays.rewrites import DROP, Facts, Rewrites, applied, rewritten, wants_model, wants_voices
+from aistack.relays.rewrites import (
+    DROP,
+    Rewrites,
+    SpeechFacts,
+    applied,
+    rewritten,
+    wants_model,
+    wants_voices,
+)
 from aistack.relays.sse_end import SPEECH_DONE, StreamEnd
 from aistack.relays.upstream import READ_S, Sessions, Settings, Upstream
 from aistack.relays.websocket import SocketRequest, hold_socket
@@ -149,7 +157,7 @@ class QwenTts:
         if asked is None:
             return request.body
         rules, advertised = self.settings.rewrites, self.settings.model
-        facts = Facts(
+        facts = SpeechFacts(
             await self.served() if wants_model(asked, rules, advertised) else (),
             await self.voices() if wants_voices(asked, rules) else (),
         )

@@ -73,7 +73,7 @@ class Rewrites:
 
 
 @frozen
-class Facts:
+class SpeechFacts:
     """What the upstream says about itself; empty where it was not asked or did not answer."""
 
     served: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def named_voice(asked: Mapping[str, Any]) -> str:
 
 
 def rewritten(
-    asked: Mapping[str, Any], rules: Rewrites, facts: Facts, advertised: str
+    asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts, advertised: str
 ) -> dict[str, Any] | None:
     """The body to send instead, or none if nothing changes. Reads files: call it in a thread."""
     changes = _level(asked, rules, facts)
@@ -135,11 +135,11 @@ def applied(asked: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return {key: value for key, value in {**asked, **changes}.items() if value is not DROP}
 
 
-def _item(item: Any, rules: Rewrites, facts: Facts) -> Any:
+def _item(item: Any, rules: Rewrites, facts: SpeechFacts) -> Any:
     return applied(item, _level(item, rules, facts)) if isinstance(item, dict) else item
 
 
-def _level(asked: Mapping[str, Any], rules: Rewrites, facts: Facts) -> dict[str, Any]:
+def _level(asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> dict[str, Any]:
     """What changes in the members that a single call and an item of a batch share."""
     changes: dict[str, Any] = {}
     task = asked.get("task_type")
@@ -156,7 +156,7 @@ def _level(asked: Mapping[str, Any], rules: Rewrites, facts: Facts) -> dict[str,
     return changes
 
 
-def _voice(asked: Mapping[str, Any], rules: Rewrites, facts: Facts) -> str | None:
+def _voice(asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> str | None:
     """The voice to send instead, if another."""
     name = named_voice(asked)
     if not name:

@@ -20,10 +20,10 @@ from aistack.relays.rewrites import Rewrites
 from aistack.relays.upstream import Sessions
 from aistack.relays.websocket import SocketRequest, relay_websocket
 
-__all__ = ["Outside", "SocketRequest", "entry_of", "relay_websocket"]
+__all__ = ["SocketRequest", "Upstreams", "entry_of", "relay_websocket"]
 
 
-class Outside:
+class Upstreams:
     """Ollama and the speech container, and the slots they are bound to."""
 
     def __init__(self, config: Config, devices: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ PS_S = 2.0
 
 
 @frozen
-class Living:
+class OurProcess:
     """One of our processes; `device` is its slot, none for a spare."""
 
     pid: int
@@ -29,9 +29,9 @@ class Living:
     device: str | None
 
 
-def memory(devices: Collection[str], living: Iterable[Living]) -> MemoryView:
+def memory(devices: Collection[str], living: Iterable[OurProcess]) -> MemoryView:
     """Memory of the CUDA devices among `devices`, of this process and of `living`."""
-    all_ours = (Living(os.getpid(), "gateway", None), *living)
+    all_ours = (OurProcess(os.getpid(), "gateway", None), *living)
     sizes = resident_sizes([each.pid for each in all_ours])
     wanted = [device for device in devices if device.startswith("cuda")]
     cards, reason = cards_of(wanted, {each.pid for each in all_ours})

@@ -10,27 +10,29 @@ from aistack.observe.history import History
 from aistack.observe.log_ring import RING
 from aistack.routing.inventory import Remembered
 from aistack.run.housekeeping import Housekeeping
-from aistack.run.memory_report import Living, memory
+from aistack.run.memory_report import OurProcess, memory
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
-from aistack.web.admin.handlers import Office, unix_clock
+from aistack.web.admin.handlers import AdminContext, unix_clock
 
 MEMORY_TTL_S = 1.0
 """How long a look at the memory is believed, seconds: however many consoles are open."""
 
 
-def office(scheduler: Scheduler, keeper: Housekeeping, runner: Runner) -> Office:
+def admin_context(scheduler: Scheduler, keeper: Housekeeping, runner: Runner) -> AdminContext:
     """The operator's view of this service. Its history begins now."""
     unix = unix_clock()
     history = History(unix)
     scheduler.observers.append(history.observe)
 
     async def look() -> MemoryView:
-        living = [Living(process.pid, process.backend, device) for device, process in runner.processes()]
+        living = [
+            OurProcess(process.pid, process.backend, device) for device, process in runner.processes()
+        ]
         devices = [slot.device for slot in scheduler.snapshot.slots]
         return await asyncio.to_thread(memory, devices, living)
 
-    return Office(
+    return AdminContext(
         history=history,
         keeper=keeper,
         memory=Remembered(look, MEMORY_TTL_S, time.monotonic).get,

@@ -24,7 +24,7 @@ from aistack.web.openapi.document import build
 from aistack.web.openapi.operation import Operation
 from aistack.web.operations import OPERATIONS, register
 from aistack.web.pages import Asset
-from aistack.web.protocol import Runner
+from aistack.web.protocol import EnvelopeRunner
 from aistack.web.reference import DOCUMENT
 from aistack.wire.base import JSON
 
@@ -78,7 +78,7 @@ def own_names(config: Config) -> frozenset[str]:
 
 def make_runner(app: web.Application) -> web.AppRunner:
     """The runner every way of serving uses."""
-    return Runner(
+    return EnvelopeRunner(
         app,
         handler_cancellation=True,
         access_log=None,

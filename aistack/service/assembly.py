@@ -19,7 +19,7 @@ from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.observe.job_line import job_ids
 from aistack.observe.wiring import exposition, observability
-from aistack.relays.upstreams import Outside
+from aistack.relays.upstreams import Upstreams
 from aistack.routing.inventory import Inventory, real_engines
 from aistack.run import headroom as room
 from aistack.run.housekeeping import Housekeeping
@@ -27,16 +27,16 @@ from aistack.run.memory import free_bytes
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Observer, Scheduler
-from aistack.service.admin_context import office
+from aistack.service.admin_context import admin_context
 from aistack.service.app import BROKEN, build_app
-from aistack.web.admin.handlers import OFFICE
+from aistack.web.admin.handlers import ADMIN_CONTEXT
 from aistack.web.admin.observability import EXPOSITION
 from aistack.web.admin.operations import ADMIN, CONSOLE, OBSERVED
 from aistack.web.instrumentation import OBSERVABILITY
 from aistack.web.internal import trace
 from aistack.web.internal.handlers import FIGURES, selection
 from aistack.web.internal.stats import GenerationFigures
-from aistack.web.keys import MODEL_ROOT, OUTSIDE
+from aistack.web.keys import MODEL_ROOT, UPSTREAMS
 from aistack.web.operations import INTERNAL, OPERATIONS, RELAYED
 from aistack.web.upload.spool import sweep
 
@@ -71,22 +71,22 @@ def assemble(
     devices = {"": slots[0].device} | dict(
         zip(config.slots.devices, (slot.device for slot in slots), strict=True)
     )
-    outside = Outside(config, devices) if relays else None
+    upstreams = Upstreams(config, devices) if relays else None
     runner = Runner(
         scheduler.post,
         scheduler.ready,
         inventory.spec,
         settings,
-        outside.relays if outside is not None else {},
-        outside.bound if outside is not None else {},
+        upstreams.relays if upstreams is not None else {},
+        upstreams.bound if upstreams is not None else {},
         spare=spare(config),
         beside=room.beside if config.inference.swap_beside == "auto" else None,
         ids=lambda job_id: ids_of(scheduler.snapshot, job_id),
     )
     scheduler.steps = runner
     providers = {name: engine.provider for name, engine in settings.items()}
-    if outside is not None:
-        providers |= {name: relay.provider for name, relay in outside.relays.items()}
+    if upstreams is not None:
+        providers |= {name: relay.provider for name, relay in upstreams.relays.items()}
     observing = observability(config.observability, providers, frozenset(settings))
     scheduler.observers.append(observing.observe)
     housekeeping = Housekeeping(scheduler, config.slots.idle_unload_s)
@@ -106,22 +106,22 @@ def assemble(
         await runner.close()
         task.cancel()
         await asyncio.wait([task])  # how it ended has been told by then
-        if outside is not None:
-            await outside.close()
+        if upstreams is not None:
+            await upstreams.close()
         await asyncio.to_thread(observing.close)
 
-    relayed = RELAYED if outside is not None else ()
+    relayed = RELAYED if upstreams is not None else ()
     operations = (*OPERATIONS, *INTERNAL, *ADMIN, *OBSERVED, *CONSOLE, *relayed)
     app = build_app(config, scheduler, inventory, (running,), operations)
     app.on_response_prepare.append(trace.echo)
-    app[OFFICE] = office(scheduler, housekeeping, runner)
+    app[ADMIN_CONTEXT] = admin_context(scheduler, housekeeping, runner)
     app[FIGURES] = figures = GenerationFigures()
     scheduler.observers.append(figures.observe)
     app[MODEL_ROOT] = root
     app[OBSERVABILITY] = observing
     app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)
-    if outside is not None:
-        app[OUTSIDE] = outside
+    if upstreams is not None:
+        app[UPSTREAMS] = upstreams
     return app
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from aistack.errors import Fault
 from aistack.jobs.model import Job
 from aistack.observe.capture import Capture
-from aistack.observe.observability import Observability, Watch
+from aistack.observe.observability import Observability, RequestWatch
 from aistack.web.keys import BEGUN, LOST, SCHEDULER
 from aistack.web.request_id import request_id
 
@@ -22,7 +22,7 @@ log = structlog.get_logger("aistack.observe")
 P = ParamSpec("P")
 OBSERVABILITY: web.AppKey[Observability] = web.AppKey("observability")
 """Absent in a service that nobody watches (tests of other parts)."""
-WATCH: web.RequestKey[Watch] = web.RequestKey("watch")
+WATCH: web.RequestKey[RequestWatch] = web.RequestKey("watch")
 _PATH_MAX = 256
 _QUERY_MAX = 1024
 

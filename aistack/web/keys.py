@@ -120,7 +120,7 @@ class ModelRoot(Protocol):
         ...
 
 
-class Outside(Protocol):
+class Upstreams(Protocol):
     """Other people's servers, seen from here."""
 
     def chat_route(self, model: str | None) -> Route:
@@ -148,7 +148,7 @@ CONFIG = web.AppKey("config", Config)
 SCHEDULER: web.AppKey[Scheduler] = web.AppKey("scheduler")
 INVENTORY: web.AppKey[Inventory] = web.AppKey("inventory")
 MODEL_ROOT: web.AppKey[ModelRoot] = web.AppKey("model_root")
-OUTSIDE: web.AppKey[Outside] = web.AppKey("outside")
+UPSTREAMS: web.AppKey[Upstreams] = web.AppKey("outside")
 """Absent in a service without relays (tests of other parts)."""
 
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -27,14 +27,14 @@ _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 
 
 @frozen
-class Patience:
+class QueueWish:
     """How long a caller stands in line: `seconds`, and the headers that tell it so."""
 
     seconds: float
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def patience(prefer: list[str], slots: Slots) -> Patience:
+def patience(prefer: list[str], slots: Slots) -> QueueWish:
     """From the values of all `Prefer` headers (RFC 7240); the first valid `wait` counts.
 
     Without one the setting applies. The wish is capped, and the answer says to what.
@@ -44,8 +44,8 @@ def patience(prefer: list[str], slots: Slots) -> Patience:
             found = _WAIT.fullmatch(preference.split(";")[0].strip())
             if found:
                 seconds = int(min(int(found[1]), slots.wait_max_s))
-                return Patience(float(seconds), (("Preference-Applied", f"wait={seconds}"),))
-    return Patience(min(slots.wait_s, slots.wait_max_s))
+                return QueueWish(float(seconds), (("Preference-Applied", f"wait={seconds}"),))
+    return QueueWish(min(slots.wait_s, slots.wait_max_s))
 
 
 def expects_continue(request: web.BaseRequest) -> bool:

@@ -15,7 +15,7 @@ LOOKS = 4
 """How often within the limit the connection is looked at: a cut comes at most so much later."""
 
 
-class Watch:
+class StallTimer:
     """Cuts the connection if a write is pending and nothing left it for `limit_s`.
 
     The pending write then ends as for any client that left.
@@ -30,7 +30,7 @@ class Watch:
         self._moved = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> StallTimer:
         self._again()
         return self
 

@@ -20,7 +20,7 @@ from collections.abc import Generator
 
 from attrs import evolve
 
-from aistack.chunks import Generate, Generated, ModelSpec, Report, Token
+from aistack.chunks import Generated, GenerationRequest, ModelSpec, Report, Token
 from aistack.engines.base import CancelToken, Yielded
 from aistack.engines.fake import FakeEngine, crash, pass_gate
 from aistack.engines.nanochat.engine import Nanochat
@@ -31,7 +31,9 @@ class Directed(Nanochat):
         FakeEngine().load(model, report)
         super().load(model, report)
 
-    def run(self, request: Generate, cancel: CancelToken) -> Generator[Yielded, None, Generated]:
+    def run(
+        self, request: GenerationRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Generated]:
         directions = []
         while request.messages and request.messages[0].content.startswith("@"):
             directions.append(request.messages[0].content[1:])
@@ -48,7 +50,7 @@ class Directed(Nanochat):
         return (yield from self._directed(directions, request, cancel))
 
     def _directed(
-        self, directions: list[str], request: Generate, cancel: CancelToken
+        self, directions: list[str], request: GenerationRequest, cancel: CancelToken
     ) -> Generator[Yielded, None, Generated]:
         for direction in directions:
             if direction.startswith("hold:"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Generator
 
-from aistack.chunks import Generate, Generated, ModelSpec, Report, Token
+from aistack.chunks import Generated, GenerationRequest, ModelSpec, Report, Token
 from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.engines.fake import FakeEngine
 from aistack.engines.nanochat.engine import Nanochat
@@ -92,7 +92,9 @@ class Talker(Nanochat):
     def load(self, model: ModelSpec, report: Report) -> None:
         """There is nothing to load."""
 
-    def run(self, request: Generate, cancel: CancelToken) -> Generator[Yielded, None, Generated]:
+    def run(
+        self, request: GenerationRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Generated]:
         words = ("Hello", ", ", "wörld \N{WAVING HAND SIGN}")[: request.max_tokens]
         for word in words:
             yield Token(word)

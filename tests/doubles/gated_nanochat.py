@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from aistack.chunks import Generate, Generated, Token
+from aistack.chunks import Generated, GenerationRequest, Token
 from aistack.engines.base import CancelToken, Yielded
 from aistack.engines.fake import pass_gate
 from aistack.engines.nanochat.engine import Nanochat
 
 
 class Gated(Nanochat):
-    def run(self, request: Generate, cancel: CancelToken) -> Generator[Yielded, None, Generated]:
+    def run(
+        self, request: GenerationRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Generated]:
         run = super().run(request, cancel)
         waiting = request.seed is not None
         while True:

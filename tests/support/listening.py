@@ -13,7 +13,7 @@ import av
 import numpy as np
 from attrs import frozen
 
-from aistack.chunks import Listen, Progress, Segment, Transcript, Word
+from aistack.chunks import Progress, Segment, Transcript, TranscriptionRequest, Word
 from aistack.engines.base import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def listen(
     **fields: Any,
 ) -> Heard:
     """Run an engine to the end of the file."""
-    run = engine.run(Listen(str(path), **fields), cancel or Flag())
+    run = engine.run(TranscriptionRequest(str(path), **fields), cancel or Flag())
     segments: list[Segment] = []
     progress: list[Progress] = []
     while True:

@@ -179,7 +179,7 @@ def _arrays(frames: list[Any]) -> Iterator[Samples]:
 
 
 @frozen(eq=False)
-class Piece:
+class AudioPiece:
     """A stretch of a file: where it starts (seconds), and its samples as float32 in [-1, 1]."""
 
     start: float
@@ -194,7 +194,7 @@ SEARCH_S = 20
 """How far around its wished length a piece may end, to end in a pause."""
 
 
-def pieces(blocks: Iterator[Samples], length_s: float) -> Iterator[Piece | None]:
+def pieces(blocks: Iterator[Samples], length_s: float) -> Iterator[AudioPiece | None]:
     """Stretches of about `length_s`, cut in a pause; a file up to 20 s longer than that is one piece.
 
     `None` is yielded after each block that completes no piece: a sign of life for the caller.
@@ -210,13 +210,13 @@ def pieces(blocks: Iterator[Samples], length_s: float) -> Iterator[Piece | None]
         if size > (length_s + SEARCH_S) * RATE:
             whole = np.concatenate(held)
             cut = quietest(whole, int((length_s - SEARCH_S) * RATE))
-            yield Piece(start / RATE, _floats(whole[:cut]))
+            yield AudioPiece(start / RATE, _floats(whole[:cut]))
             held, size = [whole[cut:]], whole.size - cut
             start += cut
         else:
             yield None
     if size:
-        yield Piece(start / RATE, _floats(np.concatenate(held)))
+        yield AudioPiece(start / RATE, _floats(np.concatenate(held)))
 
 
 def quietest(samples: Samples, from_: int) -> int:

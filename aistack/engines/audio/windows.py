@@ -37,7 +37,7 @@ class Cut:
 
 
 @frozen(eq=False)
-class Window:
+class AudioWindow:
     """A stretch of the audio: where it starts (seconds), and its samples as float32 in [-1, 1]."""
 
     start: float
@@ -48,7 +48,7 @@ class Window:
         return self.start + self.samples.size / RATE
 
 
-def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[Window | None]:
+def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[AudioWindow | None]:
     """The windows of 16 kHz audio; `None` after each block that completes none, as a sign of life.
 
     At most `max(length, stride + least)` seconds and one block are held.
@@ -66,11 +66,11 @@ def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[Window | 
             yield None
         while size >= enough:
             whole = np.concatenate(held)
-            yield Window(start / RATE, _floats(whole[:length]))
+            yield AudioWindow(start / RATE, _floats(whole[:length]))
             held, size = [whole[stride:].copy()], size - stride
             start += stride
     if size:
-        yield Window(start / RATE, _floats(np.concatenate(held)))
+        yield AudioWindow(start / RATE, _floats(np.concatenate(held)))
 
 
 def _floats(samples: NDArray[np.int16]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from aistack.chunks import Generate, Generated, ModelSpec, Progress, Report, Token
+from aistack.chunks import Generated, GenerationRequest, ModelSpec, Progress, Report, Token
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.nanochat import convert as nano_convert
 from aistack.engines.nanochat import weights as nano_weights
@@ -39,7 +39,7 @@ MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memor
 
 
 @frozen
-class Loaded:
+class LoadedModel:
     """What one `load` made ready. `context` is in tokens, none where the model does not say."""
 
     model: Any
@@ -67,7 +67,7 @@ class Nanochat:
     kill_after_s = 3.0
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
 
     def cards(self) -> tuple[ModelCard, ...]:
         """None: which weights there are is asked of `nanochat.weights`."""
@@ -108,7 +108,9 @@ class Nanochat:
                 raise BackendFault(out_of_memory(self.provider, "load the weights")) from exc
             raise
 
-    def run(self, request: Generate, cancel: CancelToken) -> Generator[Yielded, None, Generated]:
+    def run(
+        self, request: GenerationRequest, cancel: CancelToken
+    ) -> Generator[Yielded, None, Generated]:
         """Token chunks; never a stop token. Raises BackendFault, among others `context_overflow`."""
         loaded = self._loaded
         assert loaded is not None
@@ -171,7 +173,7 @@ def room(context: int | None, prompt: int, wanted: int | None) -> int:
 
 
 def _steps(
-    loaded: Loaded, prompt: list[int], budget: int, sampler: Sampler, cancel: CancelToken
+    loaded: LoadedModel, prompt: list[int], budget: int, sampler: Sampler, cancel: CancelToken
 ) -> Generator[int | None, None, None]:
     """The tokens, one forward pass each; none for each further part of the prompt that is computed."""
     import torch
@@ -198,7 +200,7 @@ def _steps(
         ids = [token]
 
 
-def _forward(loaded: Loaded, ids: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+def _forward(loaded: LoadedModel, ids: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
     """The logits of the last position, and the cache grown by all of them (none: a new one)."""
     import torch
 
@@ -243,7 +245,7 @@ def dtype_of(name: str, device: str) -> torch.dtype:
     return known[name]
 
 
-def _load(found: Weights, device: str, dtype: torch.dtype, slot: int, report: Report) -> Loaded:
+def _load(found: Weights, device: str, dtype: torch.dtype, slot: int, report: Report) -> LoadedModel:
     path = Path(found.path)
     checkpoint = nano_weights.latest(path)
     if checkpoint is not None:
@@ -259,7 +261,7 @@ def _load(found: Weights, device: str, dtype: torch.dtype, slot: int, report: Re
             model = _load_directory(found, device, dtype)
         tokenizer, chat = _directory_format(found)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    loaded = Loaded(
+    loaded = LoadedModel(
         model,
         chat,
         Detokenizer(tokenizer),
@@ -273,7 +275,7 @@ def _load(found: Weights, device: str, dtype: torch.dtype, slot: int, report: Re
     return loaded
 
 
-def _try_out(loaded: Loaded, tag: str) -> None:
+def _try_out(loaded: LoadedModel, tag: str) -> None:
     """One pass over one token: what cannot run fails the load, not the first request."""
     import torch
 

@@ -35,13 +35,13 @@ from aistack.contract.admin import (
 from aistack.contract.converters import dumps, structure, to_plain
 from aistack.errors import BackendFault, Code, malformed
 from aistack.jobs.model import Job, Resident
-from aistack.jobs.states import Ended, Op
+from aistack.jobs.states import Op, OutcomeKind
 from aistack.observe.history import JOBS, History
 from aistack.observe.log_ring import LINES, Ring
 from aistack.web.admin import views
 from aistack.web.answers import json_answer
 from aistack.web.gateway.models import listed
-from aistack.web.keys import CONFIG, INVENTORY, OUTSIDE, SCHEDULER
+from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER, UPSTREAMS
 from aistack.web.upload.bodies import read_json
 from aistack.wire.base import JSON
 
@@ -49,7 +49,7 @@ LINES_DEFAULT = 200
 JOBS_DEFAULT = 60
 
 
-class Keeper(Protocol):
+class Housekeeper(Protocol):
     """Loads and unloads, seen from here."""
 
     async def begin(self, op: Op, resident: Resident, device: str | None = None) -> Job:
@@ -62,19 +62,19 @@ class Keeper(Protocol):
 
 
 @frozen
-class Office:
+class AdminContext:
     """What only the operator's endpoints need. `memory` is bounded and off the loop; `started` is in
     unix seconds; `unix` turns the scheduler's seconds into those."""
 
     history: History
-    keeper: Keeper
+    keeper: Housekeeper
     memory: Callable[[], Any]
     ring: Ring
     unix: Callable[[float], float]
     started: float
 
 
-OFFICE: web.AppKey[Office] = web.AppKey("office")
+ADMIN_CONTEXT: web.AppKey[AdminContext] = web.AppKey("office")
 
 
 def unix_clock() -> Callable[[float], float]:
@@ -103,7 +103,9 @@ async def slots(request: web.Request) -> web.StreamResponse:
 
 async def line(request: web.Request) -> web.StreamResponse:
     """Who waits for a slot."""
-    return json_answer(to_plain(views.line(request.app[SCHEDULER].snapshot, request.app[OFFICE].unix)))
+    return json_answer(
+        to_plain(views.line(request.app[SCHEDULER].snapshot, request.app[ADMIN_CONTEXT].unix))
+    )
 
 
 async def cache(request: web.Request) -> web.StreamResponse:
@@ -113,7 +115,7 @@ async def cache(request: web.Request) -> web.StreamResponse:
 
 async def gpu(request: web.Request) -> web.StreamResponse:
     """Memory of the cards and of our processes; works without a card."""
-    return json_answer(to_plain(await request.app[OFFICE].memory()))
+    return json_answer(to_plain(await request.app[ADMIN_CONTEXT].memory()))
 
 
 async def models(request: web.Request) -> web.StreamResponse:
@@ -125,21 +127,21 @@ async def models(request: web.Request) -> web.StreamResponse:
 async def timeline(request: web.Request) -> web.StreamResponse:
     """The last `n` jobs (1 to 200, 60 if not said) with their phases."""
     n = _number(request, "n", JOBS_DEFAULT, JOBS)
-    return json_answer(to_plain(request.app[OFFICE].history.timeline(n)))
+    return json_answer(to_plain(request.app[ADMIN_CONTEXT].history.timeline(n)))
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
     """The last `n` log lines (1 to 500, 200 if not said) that came after line number `after`."""
     n = _number(request, "n", LINES_DEFAULT, LINES)
     after = _number(request, "after", 0, 2**53, least=0)
-    lines, newest = request.app[OFFICE].ring.last(n, after)
+    lines, newest = request.app[ADMIN_CONTEXT].ring.last(n, after)
     body = f'{{"newest":{newest},"lines":[{",".join(lines)}]}}'
     return web.Response(body=body.encode("utf-8", "replace"), headers={"Content-Type": JSON})
 
 
 async def state(request: web.Request) -> web.StreamResponse:
     """What the console shows, in one; 304 while nothing has changed since the ETag it sends."""
-    office, snapshot = request.app[OFFICE], request.app[SCHEDULER].snapshot
+    office, snapshot = request.app[ADMIN_CONTEXT], request.app[SCHEDULER].snapshot
     told = StateView(
         version=__version__,
         started=office.started,
@@ -166,7 +168,7 @@ async def state(request: web.Request) -> web.StreamResponse:
 
 async def reset_asr_state(request: web.Request) -> web.StreamResponse:
     """Unload the speech-to-text models of free slots; nothing else, and none that is in use."""
-    keeper, snapshot = request.app[OFFICE].keeper, request.app[SCHEDULER].snapshot
+    keeper, snapshot = request.app[ADMIN_CONTEXT].keeper, request.app[SCHEDULER].snapshot
     facts = await request.app[INVENTORY].facts()
     wanted = [
         (slot.resident, slot.device)
@@ -217,11 +219,11 @@ async def _asked(request: web.Request) -> ModelAsked:
 async def _begin(request: web.Request, op: Op, resident: Resident, device: str | None = None) -> Job:
     """The housekeeping job, on its way or over. Raises BackendFault if it was refused."""
     try:
-        job = await request.app[OFFICE].keeper.begin(op, resident, device)
+        job = await request.app[ADMIN_CONTEXT].keeper.begin(op, resident, device)
     except TimeoutError:
         raise BackendFault(errors.shutting_down()) from None
     outcome = job.outcome
-    if outcome is None or outcome.ended is Ended.OK:
+    if outcome is None or outcome.ended is OutcomeKind.OK:
         return job
     if outcome.fault is not None:
         raise BackendFault(outcome.fault)
@@ -243,17 +245,17 @@ def _parts(app: web.Application) -> tuple[str, ...]:
     """Optional parts, so that the console asks for nothing that is not there."""
     paths = {resource.canonical for resource in app.router.resources()}
     found = [name for name in ("metrics", "observability") if f"/admin/api/{name}" in paths]
-    return (*found, *(("relays",) if OUTSIDE in app else ()))
+    return (*found, *(("relays",) if UPSTREAMS in app else ()))
 
 
 async def _slots(request: web.Request) -> tuple[SlotView, ...]:
-    office = request.app[OFFICE]
+    office = request.app[ADMIN_CONTEXT]
     facts = await request.app[INVENTORY].facts()
     now = asyncio.get_running_loop().time()
     return views.slots(request.app[SCHEDULER].snapshot, facts, office.unix, now, _freed(office))
 
 
-def _freed(office: Office) -> Callable[[str], float]:
+def _freed(office: AdminContext) -> Callable[[str], float]:
     """Since when a slot is free; one that was never held, since the start. Unix seconds."""
 
     def since(device: str) -> float:
@@ -264,7 +266,7 @@ def _freed(office: Office) -> Callable[[str], float]:
 
 
 async def _cache(request: web.Request) -> CacheView:
-    office = request.app[OFFICE]
+    office = request.app[ADMIN_CONTEXT]
     facts = await request.app[INVENTORY].facts()
     freed, now = _freed(office), office.unix(asyncio.get_running_loop().time())
     return views.cache(

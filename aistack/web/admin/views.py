@@ -24,17 +24,17 @@ from aistack.contract.admin import (
 )
 from aistack.contract.public import ModelEntry
 from aistack.jobs.model import Job, Resident, Slot, Snapshot
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.observe.history import CAPABILITY
 from aistack.routing.choose import Facts
 
 At = Callable[[float], float]
 Freed = Callable[[str], float]
-_STATE: Mapping[Column, Literal["preparing", "running", "streaming", "cancelled"]] = {
-    Column.PREPARING: "preparing",
-    Column.RUNNING: "running",
-    Column.STREAMING: "streaming",
-    Column.CANCELLED: "cancelled",
+_STATE: Mapping[Phase, Literal["preparing", "running", "streaming", "cancelled"]] = {
+    Phase.PREPARING: "preparing",
+    Phase.RUNNING: "running",
+    Phase.STREAMING: "streaming",
+    Phase.CANCELLED: "cancelled",
 }
 
 
@@ -62,7 +62,7 @@ def _slot(snapshot: Snapshot, slot: Slot, facts: Facts, at: At, now: float, free
     granted = at(job.granted if job.granted is not None else job.since)
     return SlotView(
         device=slot.device,
-        state=_STATE[job.column],
+        state=_STATE[job.phase],
         since=granted,
         resident=resident,
         holder=SlotHolder(

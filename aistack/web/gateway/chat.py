@@ -13,7 +13,7 @@ from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.web.delivery import deliver
 from aistack.web.internal import handlers as internal
-from aistack.web.keys import CONFIG, OUTSIDE, SCHEDULER
+from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
 from aistack.web.queueing import patience, refuse_unread
 from aistack.web.request_id import request_id
 from aistack.web.upload.bodies import read_body
@@ -35,7 +35,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         job_id(),
         request_id(request),
         Op.CHAT,
-        request.app[OUTSIDE].chat_route(asked.model),
+        request.app[UPSTREAMS].chat_route(asked.model),
         asked,
         RelayWire(kind),
         patience=waits.seconds,

@@ -10,7 +10,7 @@ from aistack.contract.public import Download, ModelEntry, ModelsList
 from aistack.jobs.model import Resident, Snapshot
 from aistack.jobs.states import Step
 from aistack.web.answers import json_answer
-from aistack.web.keys import CONFIG, INVENTORY, OUTSIDE, SCHEDULER
+from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER, UPSTREAMS
 
 
 def residents(snapshot: Snapshot) -> frozenset[Resident]:
@@ -54,7 +54,7 @@ async def model(request: web.Request) -> web.StreamResponse:
 
 async def _others(request: web.Request) -> tuple[ModelEntry, ...]:
     """Entries of other people's servers, where there are any, and of weights behind the open door."""
-    theirs = await request.app[OUTSIDE].entries() if OUTSIDE in request.app else ()
+    theirs = await request.app[UPSTREAMS].entries() if UPSTREAMS in request.app else ()
     selected = request.app[SCHEDULER].snapshot.selected
     if selected is None or not request.app[CONFIG].inference.openai_door:
         return theirs

@@ -26,7 +26,7 @@ from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.faults import cut
 from aistack.web.gateway import voice
-from aistack.web.keys import CONFIG, OUTSIDE, SCHEDULER
+from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
 from aistack.web.queueing import patience, refuse_unread
 from aistack.web.request_id import request_id
 from aistack.web.upload.raw import body_of
@@ -77,7 +77,7 @@ def _job(request: web.Request, asked: Any, seconds: float, size: int) -> Job:
         job_id(),
         request_id(request),
         Op.SPEAK,
-        request.app[OUTSIDE].speech_route(),
+        request.app[UPSTREAMS].speech_route(),
         asked,
         RelayWire(Relayed.SPEECH),
         patience=seconds,
@@ -89,7 +89,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
     """Relay a call that takes no slot."""
     response: web.StreamResponse | None = None
     limit_s = request.app[CONFIG].server.send_timeout_s
-    async with aclosing(request.app[OUTSIDE].pass_on(asked)) as answer:
+    async with aclosing(request.app[UPSTREAMS].pass_on(asked)) as answer:
         try:
             async for item in answer:
                 if isinstance(item, Head):

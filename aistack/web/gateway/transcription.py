@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from aistack.chunks import Listen
+from aistack.chunks import TranscriptionRequest
 from aistack.contract.converters import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.ids import job_id
@@ -70,12 +70,14 @@ def shown(asked: TranscriptionForm) -> str:
     return "stream" if asked.stream else asked.response_format
 
 
-def to_hear(asked: TranscriptionForm, chosen: Chosen, translate: bool, batch: bool) -> Listen:
+def to_hear(
+    asked: TranscriptionForm, chosen: Chosen, translate: bool, batch: bool
+) -> TranscriptionRequest:
     """What the engine is asked for; `batch`: the setting for all whole answers.
 
     A stream is never batched: its deltas would come in bursts.
     """
-    return Listen(
+    return TranscriptionRequest(
         path=asked.file.path,
         language=chosen.hint,
         translate=translate,

@@ -12,7 +12,7 @@ from aistack.contract.speech import EMBEDDED_ID, STAND_IN, VOICES, embedded_answ
 from aistack.ids import job_id
 from aistack.jobs.model import Job, Route
 from aistack.jobs.states import Op
-from aistack.web.keys import INVENTORY, OUTSIDE
+from aistack.web.keys import INVENTORY, UPSTREAMS
 from aistack.web.request_id import request_id
 from aistack.wire.speech import SpeechWire
 
@@ -34,7 +34,7 @@ async def answers(request: web.Request, body: bytes) -> bool:
     model = asked.get("model") if asked is not None else None
     if model not in (EMBEDDED_ID, *STAND_IN) or not await installed(request):
         return False
-    up = model in STAND_IN and await request.app[OUTSIDE].speech_is_up()
+    up = model in STAND_IN and await request.app[UPSTREAMS].speech_is_up()
     return embedded_answers(str(model), up)
 
 
@@ -56,7 +56,7 @@ def job(request: web.Request, body: bytes, seconds: float) -> Job:
 async def lists_voices(request: web.Request) -> bool:
     """Whether GET /v1/audio/voices is ours to answer: only while the container is down."""
     ours = request.method in ("GET", "HEAD") and request.path == VOICE_LIST
-    return ours and await installed(request) and not await request.app[OUTSIDE].speech_is_up()
+    return ours and await installed(request) and not await request.app[UPSTREAMS].speech_is_up()
 
 
 def voices() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from aistack.chunks import Generate, Message
+from aistack.chunks import GenerationRequest, Message
 from aistack.contract.internal import (
     CONTENT_MAX,
     MESSAGES_MAX,
@@ -40,7 +40,9 @@ def wrong(message: str, param: str, code: Code = Code.INVALID_FIELD) -> BackendF
     return BackendFault(malformed(message, code, param))
 
 
-def generate_request(body: Mapping[str, Any], defaults: Defaults, tolerant: bool = False) -> Generate:
+def generate_request(
+    body: Mapping[str, Any], defaults: Defaults, tolerant: bool = False
+) -> GenerationRequest:
     """The body of `/generate`. Raises BackendFault 400; `tolerant` lets unknown fields pass."""
     if not tolerant:
         _closed(body, _FIELDS, "")
@@ -48,7 +50,7 @@ def generate_request(body: Mapping[str, Any], defaults: Defaults, tolerant: bool
     temperature = _number(body, "temperature", TEMPERATURE_MAX, defaults.temperature)
     top_k = _whole(body, "top_k", 0, TOP_K_MAX, defaults.top_k)
     max_tokens = _whole(body, "max_tokens", 1, TOKENS_MAX, defaults.max_tokens)
-    return Generate(messages, temperature, top_k, max_tokens)
+    return GenerationRequest(messages, temperature, top_k, max_tokens)
 
 
 def _closed(given: Mapping[str, Any], known: frozenset[str], where: str) -> None:
@@ -139,7 +141,7 @@ def swap_tag(body: Mapping[str, Any]) -> str:
 class ChatAsked:
     """A chat completion: what to generate, and how to answer."""
 
-    request: Generate
+    request: GenerationRequest
     stream: bool
     usage: bool
 
@@ -159,7 +161,7 @@ def chat_request(body: Mapping[str, Any], defaults: Defaults) -> ChatAsked:
         raise wrong("The field 'seed' must be a whole number.", "seed")
     options = body.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True
-    request = Generate(
+    request = GenerationRequest(
         messages,
         _number(body, "temperature", TEMPERATURE_MAX, defaults.temperature),
         _whole(body, "top_k", 0, 2**31, defaults.top_k),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from aistack.chunks import Generate, Vram
+from aistack.chunks import GenerationRequest, Vram
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
@@ -95,7 +95,7 @@ def defaults(request: web.Request) -> Defaults:
 
 async def _deliver(
     request: web.Request,
-    asked: Generate,
+    asked: GenerationRequest,
     wire: Wire,
     seconds: float,
     headers: tuple[tuple[str, str], ...],

@@ -7,7 +7,7 @@ from typing import Any
 
 from aistack.chunks import Generated
 from aistack.jobs.model import Job, Snapshot, Transition
-from aistack.jobs.states import Column, Ended, Op, Step
+from aistack.jobs.states import Op, OutcomeKind, Phase, Step
 
 WINDOW_S = 60.0
 
@@ -29,7 +29,7 @@ class GenerationFigures:
         job = transition.job
         if job.op not in (Op.GENERATE, Op.SWAP):
             return
-        if job.step is Step.LOAD and transition.target is Column.PREPARING:
+        if job.step is Step.LOAD and transition.target is Phase.PREPARING:
             self._loading.setdefault(job.id, transition.at)
         else:
             begun = self._loading.pop(job.id, None)
@@ -37,12 +37,12 @@ class GenerationFigures:
                 self.load_s = round(transition.at - begun, 3)
         if job.op is Op.SWAP:
             self._swap(transition)
-        elif transition.target is Column.DONE:
+        elif transition.target is Phase.DONE:
             self._ended(job, transition.at)
 
     def _ended(self, job: Job, at: float) -> None:
         self.requests += 1
-        self.failures += job.outcome is not None and job.outcome.ended is Ended.FAILED
+        self.failures += job.outcome is not None and job.outcome.ended is OutcomeKind.FAILED
         made = made_by(job)
         self.tokens += made
         self._recent.append((at, made))
@@ -51,9 +51,9 @@ class GenerationFigures:
     def _swap(self, transition: Transition) -> None:
         job = transition.job
         outcome = job.outcome
-        if outcome is not None and outcome.ended is Ended.REJECTED and not job.answered:
+        if outcome is not None and outcome.ended is OutcomeKind.REJECTED and not job.answered:
             return
-        status = "running" if outcome is None else "ok" if outcome.ended is Ended.OK else "failed"
+        status = "running" if outcome is None else "ok" if outcome.ended is OutcomeKind.OK else "failed"
         fault = outcome.fault if outcome is not None else None
         self.last_swap = {
             "model_tag": job.route.model,

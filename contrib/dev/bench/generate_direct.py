@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from aistack.chunks import Generate, Message, ModelSpec, Token
+from aistack.chunks import GenerationRequest, Message, ModelSpec, Token
 from aistack.engines.nanochat.engine import Nanochat
 
 
@@ -21,7 +21,7 @@ def main(path: str) -> None:
     print(json.dumps({"loaded": True}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        request = Generate((Message("user", order["text"]),), 0.0, 50, order["tokens"])
+        request = GenerationRequest((Message("user", order["text"]),), 0.0, 50, order["tokens"])
         begin = time.perf_counter()
         texts, made = [], 0
         run = engine.run(request, threading.Event())

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from aistack.chunks import Listen, ModelSpec, Segment
+from aistack.chunks import ModelSpec, Segment, TranscriptionRequest
 from aistack.engines import ENGINES
 from contrib.dev.bench.harness import AUDIO
 
@@ -89,7 +89,7 @@ def heard(engine: Any, path: str, language: str | None) -> tuple[str, float, flo
     began = time.perf_counter()
     first = 0.0
     texts: list[str] = []
-    for item in engine.run(Listen(path, language=language), Never()):
+    for item in engine.run(TranscriptionRequest(path, language=language), Never()):
         if isinstance(item, Segment):
             first = first or time.perf_counter() - began
             texts.append(item.text)

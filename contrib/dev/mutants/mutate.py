@@ -12,7 +12,7 @@ Change = Callable[[], Callable[[], None]]
 ENUMS = {
     "Op": ("TRANSCRIBE", "SPEAK", "CHAT", "GENERATE", "SWAP", "LOAD", "UNLOAD"),
     "State": ("ADMITTED", "RUNNING", "STREAMING", "CANCELLED", "DONE"),
-    "Column": ("WAITING", "PREPARING", "RUNNING", "STREAMING", "CANCELLED", "DONE"),
+    "Phase": ("WAITING", "PREPARING", "RUNNING", "STREAMING", "CANCELLED", "DONE"),
     "Mode": ("SERVING", "DRAINING"),
     "Step": ("EVICT", "LOAD", "RUN"),
     "Ended": ("OK", "REJECTED", "FAILED", "CANCELLED", "REVOKED"),
@@ -40,7 +40,7 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Pow: ast.Mult,
 }
 NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
-IDLE = "Row(nothing, tuple(Column))"
+IDLE = "Row(nothing, tuple(Phase))"
 
 
 @dataclass(frozen=True)

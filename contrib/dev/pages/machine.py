@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.jobs.table import SUBMITTED_TO, TABLE, Row
 
 WIDTH, HEIGHT = 1120, 560
 _BOX = (150, 44)
 _AT = {
-    Column.WAITING: (220, 90),
-    Column.PREPARING: (220, 280),
-    Column.RUNNING: (570, 90),
-    Column.STREAMING: (920, 90),
-    Column.CANCELLED: (570, 470),
-    Column.DONE: (920, 470),
+    Phase.WAITING: (220, 90),
+    Phase.PREPARING: (220, 280),
+    Phase.RUNNING: (570, 90),
+    Phase.STREAMING: (920, 90),
+    Phase.CANCELLED: (570, 470),
+    Phase.DONE: (920, 470),
 }
 """Middle of each state. The picture is laid out by hand; what it says comes from the table."""
-_LABEL: dict[tuple[Column, Column], float] = {
-    (Column.RUNNING, Column.CANCELLED): 0.36,
-    (Column.STREAMING, Column.CANCELLED): 0.3,
-    (Column.RUNNING, Column.DONE): 0.3,
-    (Column.PREPARING, Column.STREAMING): 0.62,
-    (Column.PREPARING, Column.DONE): 0.72,
-    (Column.WAITING, Column.DONE): 0.13,
-    (Column.PREPARING, Column.RUNNING): 0.27,
+_LABEL: dict[tuple[Phase, Phase], float] = {
+    (Phase.RUNNING, Phase.CANCELLED): 0.36,
+    (Phase.STREAMING, Phase.CANCELLED): 0.3,
+    (Phase.RUNNING, Phase.DONE): 0.3,
+    (Phase.PREPARING, Phase.STREAMING): 0.62,
+    (Phase.PREPARING, Phase.DONE): 0.72,
+    (Phase.WAITING, Phase.DONE): 0.13,
+    (Phase.PREPARING, Phase.RUNNING): 0.27,
 }
 """Where on its arrow the name of the events stands, as a share of its length; the middle otherwise."""
 
 
-def edges() -> dict[tuple[Column, Column], list[str]]:
+def edges() -> dict[tuple[Phase, Phase], list[str]]:
     """From -> to: the events that lead there, in the table's order; staying is left out."""
-    found: dict[tuple[Column, Column], list[str]] = {}
-    for source in Column:
+    found: dict[tuple[Phase, Phase], list[str]] = {}
+    for source in Phase:
         for event, cell in TABLE[source].items():
             for target in cell.to if isinstance(cell, Row) else ():
                 if target is not source:
@@ -51,20 +51,20 @@ def svg() -> str:
         'orient="auto-start-reverse"><path d="M0 0 10 5 0 10z" fill="#4a5568"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="20" y="{HEIGHT - 20}" fill="#4a5568">Submitted leads to '
-        f"{', '.join(column.name for column in SUBMITTED_TO)}. What changes nothing is left out.</text>",
+        f"{', '.join(phase.name for phase in SUBMITTED_TO)}. What changes nothing is left out.</text>",
         *(_arrow(pair) for pair in edges()),
         *(line for pair, events in edges().items() for line in _label(pair, events)),
-        *(line for column in Column for line in _box(column)),
+        *(line for phase in Phase for line in _box(phase)),
         "</svg>",
     ]
     return "\n".join([*lines, ""])
 
 
-def _ends(pair: tuple[Column, Column]) -> tuple[float, float, float, float]:
+def _ends(pair: tuple[Phase, Phase]) -> tuple[float, float, float, float]:
     """Start and end of an arrow, on the borders of its boxes; two opposite arrows stand apart."""
     (x1, y1), (x2, y2) = _AT[pair[0]], _AT[pair[1]]
     if (pair[1], pair[0]) in edges():
-        apart = 14 if list(Column).index(pair[0]) < list(Column).index(pair[1]) else -14
+        apart = 14 if list(Phase).index(pair[0]) < list(Phase).index(pair[1]) else -14
         x1, x2 = (x1 + apart, x2 + apart) if x1 == x2 else (x1, x2)
         y1, y2 = (y1 + apart, y2 + apart) if y1 == y2 else (y1, y2)
     dx, dy = x2 - x1, y2 - y1
@@ -75,7 +75,7 @@ def _ends(pair: tuple[Column, Column]) -> tuple[float, float, float, float]:
     return x1 + dx * share, y1 + dy * share, x2 - dx * share, y2 - dy * share
 
 
-def _arrow(pair: tuple[Column, Column]) -> str:
+def _arrow(pair: tuple[Phase, Phase]) -> str:
     x1, y1, x2, y2 = _ends(pair)
     return (
         f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" stroke="#4a5568" '
@@ -83,7 +83,7 @@ def _arrow(pair: tuple[Column, Column]) -> str:
     )
 
 
-def _label(pair: tuple[Column, Column], events: list[str]) -> Iterator[str]:
+def _label(pair: tuple[Phase, Phase], events: list[str]) -> Iterator[str]:
     x1, y1, x2, y2 = _ends(pair)
     along = _LABEL.get(pair, 0.5)
     x, y = x1 + (x2 - x1) * along, y1 + (y2 - y1) * along
@@ -95,9 +95,9 @@ def _label(pair: tuple[Column, Column], events: list[str]) -> Iterator[str]:
         )
 
 
-def _box(column: Column) -> Iterator[str]:
-    x, y = _AT[column]
-    held = column not in (Column.WAITING, Column.DONE)
+def _box(phase: Phase) -> Iterator[str]:
+    x, y = _AT[phase]
+    held = phase not in (Phase.WAITING, Phase.DONE)
     yield (
         f'<rect x="{x - _BOX[0] / 2:.0f}" y="{y - _BOX[1] / 2:.0f}" '
         f'width="{_BOX[0]}" height="{_BOX[1]}" '
@@ -105,7 +105,7 @@ def _box(column: Column) -> Iterator[str]:
     )
     yield (
         f'<text x="{x}" y="{y + 5}" text-anchor="middle" font-size="14" font-weight="bold" '
-        f'fill="#1a202c">{column.name}</text>'
+        f'fill="#1a202c">{phase.name}</text>'
     )
     if held:
         yield (

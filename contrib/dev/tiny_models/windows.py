@@ -236,12 +236,12 @@ class Windows:
         for row, (_, tokens, targets, spans, _) in enumerate(windows):
             given[row, : len(tokens)] = torch.tensor(tokens)
             wanted[row, : len(targets)] = torch.tensor(targets)
-            for column, span in enumerate(spans):
+            for phase, span in enumerate(spans):
                 if span is not None:
                     start, end = max(0, int(span[0])), min(frames // 2, math.ceil(span[1]))
                     if end > start:
-                        heard[row, column, start:end] = 1
-                        has[row, column] = True
+                        heard[row, phase, start:end] = 1
+                        has[row, phase] = True
         mel = torch.from_numpy(np.stack([window[0] for window in windows]))
         labels = torch.from_numpy(np.stack([window[4] for window in windows]))
         return Batch(mel, given, wanted, heard, has, labels, offset)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from aistack.jobs.model import Transition
-from aistack.jobs.states import Column, Op
+from aistack.jobs.states import Op, Phase
 from tests.http.engines.conftest import BOUND_S, ENGINES, PARAKEET_ID, SENSEVOICE_ID, child
 from tests.http.engines.sounds import EN, EN_TEXT, spoken
 from tests.http.gateway.conftest import left_alone
@@ -96,7 +96,7 @@ def unloaded(service: Service, model: str, pid: int) -> None:
     """The idle time passes without a request: an unload, and no process."""
 
     def unload(each: Transition) -> bool:
-        return each.job.op is Op.UNLOAD and each.job.route.model == model and each.target is Column.DONE
+        return each.job.op is Op.UNLOAD and each.job.route.model == model and each.target is Phase.DONE
 
     with service.changed:
         assert service.changed.wait_for(lambda: any(map(unload, service.transitions)), BOUND_S)

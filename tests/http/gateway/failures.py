@@ -29,11 +29,11 @@ class Told:
     begun: bool = False
     retry: bool = False
 
-    def text(self, column: str) -> str:
+    def text(self, phase: str) -> str:
         if not self.code:
             return "200"
         if self.begun:
-            event = f'`data: {{"error": …}}` (`{self.code}`), ' if column == "chat, stream" else ""
+            event = f'`data: {{"error": …}}` (`{self.code}`), ' if phase == "chat, stream" else ""
             return f"200, {event}then the connection is cut"
         return f"{self.status} {self.kind} `{self.code}`" + (", `Retry-After: 5`" if self.retry else "")
 
@@ -116,7 +116,7 @@ def page() -> str:
         "| the upstream | " + " | ".join(KINDS) + " |",
         "| --- " * (len(KINDS) + 1) + "|",
         *(
-            f"| {row.name} | " + " | ".join(row.told.text(column) for column in KINDS) + " |"
+            f"| {row.name} | " + " | ".join(row.told.text(phase) for phase in KINDS) + " |"
             for row in TABLE
         ),
     ]

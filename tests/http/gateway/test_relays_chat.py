@@ -10,7 +10,7 @@ import pytest
 
 from aistack.config.load import load
 from aistack.service.assembly import assemble
-from aistack.web.keys import OUTSIDE
+from aistack.web.keys import UPSTREAMS
 from tests.doubles.upstreams import CHAT, JSON, MODEL, Upstreams, begin_chat, chat
 from tests.http.gateway.client import Answer, Call
 from tests.http.gateway.service import Service, running
@@ -292,6 +292,6 @@ def test_a169_the_limits_are_those_of_a_cold_start(environment: Path) -> None:
     """Up to 600 s without a byte are waited for."""
     outside: Any = assemble(
         load(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={}
-    )[OUTSIDE]
+    )[UPSTREAMS]
     assert outside.speech.settings.read_s >= 600
     assert outside.ollama.settings.read_s >= 600

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from aistack.web.keys import OUTSIDE
+from aistack.web.keys import UPSTREAMS
 from tests.doubles.upstreams import CHAT, SPEECH, Upstreams, begin_chat, begin_speech
 from tests.http.gateway.client import Answer
 from tests.http.gateway.failures import KINDS, TABLE, Failure, page
@@ -45,7 +45,7 @@ def deaf() -> Iterator[str]:
 @contextmanager
 def failing(row: Failure, kind: str, relays: Service, upstreams: Upstreams) -> Iterator[None]:
     """The upstream of `kind` as `row` has it, with limits that a test can wait for."""
-    outside = relays.app[OUTSIDE]
+    outside = relays.app[UPSTREAMS]
     relay: Any = outside.speech if kind == "speech" else outside.ollama
     double: Any = upstreams.omni if kind == "speech" else upstreams.ollama
     before = relay.upstream.settings

@@ -13,7 +13,7 @@ import pytest
 from aistack.config import Config, Server, Slots
 from aistack.config.addresses import format_address, parse_address
 from aistack.config.legacy import LEGACY
-from aistack.config.load import ConfigError, Loaded, default_path, load, options
+from aistack.config.load import ConfigError, LoadedConfig, default_path, load, options
 from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
 from aistack.config.sample import sample
 from aistack.weights.hub import modelscope_cache
@@ -22,7 +22,9 @@ from aistack.weights.whisper import cache_dir
 ROOT = Path(__file__).parents[3]
 
 
-def read(tmp_path: Path, text: str = "", env: dict[str, str] | None = None, **flags: Any) -> Loaded:
+def read(
+    tmp_path: Path, text: str = "", env: dict[str, str] | None = None, **flags: Any
+) -> LoadedConfig:
     """Load `text` as the named file, with nothing from the real environment."""
     path = tmp_path / "aistack.toml"
     path.write_text(text, encoding="utf-8")
@@ -37,7 +39,7 @@ def problems(tmp_path: Path, text: str = "", env: dict[str, str] | None = None) 
 
 def test_defaults_without_file_or_environment(tmp_path: Path) -> None:
     loaded = load(None, {"XDG_CONFIG_HOME": str(tmp_path), "APPDATA": str(tmp_path)})
-    assert loaded == Loaded(Config(), None, ())
+    assert loaded == LoadedConfig(Config(), None, ())
 
 
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:

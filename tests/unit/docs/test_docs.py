@@ -19,7 +19,7 @@ from aistack.config.legacy import LEGACY
 from aistack.config.load import options
 from aistack.engines.base import ModelCard
 from aistack.errors import Code, ErrorKind, internal
-from aistack.jobs import Ended, Outcome
+from aistack.jobs import Outcome, OutcomeKind
 from aistack.observe.job_line import FROM_CONTEXT, done_fields
 from tests.unit.observe.test_job_line import done
 
@@ -78,7 +78,7 @@ def test_every_field_of_job_done_is_told() -> None:
     page = (ROOT / "docs/operating/configuration.md").read_text(encoding="utf-8")
     went_well = done_fields(
         done(
-            Outcome(Ended.OK),
+            Outcome(OutcomeKind.OK),
             granted=10.0,
             ran=11.0,
             first=12.0,
@@ -86,7 +86,7 @@ def test_every_field_of_job_done_is_told() -> None:
             context=dict.fromkeys(FROM_CONTEXT, "x"),
         )
     )
-    went_wrong = done_fields(done(Outcome(Ended.FAILED, internal()), opened=True))
+    went_wrong = done_fields(done(Outcome(OutcomeKind.FAILED, internal()), opened=True))
     fields = went_well.keys() | went_wrong.keys()
     assert {"rtf", "segments", "bytes_in", "code", "in_band"} <= fields
     assert {key for key in fields if f"`{key}`" not in page} == set()

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from aistack.errors import Code, Fault, fault_headers
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from contrib.dev.pages import machine
 from contrib.dev.pages.__main__ import DOCS, FOLDERS, PICTURE, made
 from contrib.dev.pages.codes import codes
@@ -79,7 +79,7 @@ def test_the_picture_shows_every_state_and_every_way() -> None:
     root = ElementTree.fromstring(machine.svg())
     space = "{http://www.w3.org/2000/svg}"
     words = [text.text or "" for text in root.iter(f"{space}text")]
-    assert {column.name for column in Column} <= set(words)
+    assert {phase.name for phase in Phase} <= set(words)
     assert len(list(root.iter(f"{space}line"))) == len(machine.edges())
     for events in machine.edges().values():
         assert set(events) <= set(words)

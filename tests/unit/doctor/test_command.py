@@ -15,7 +15,7 @@ from aistack.cli import main as cli
 from aistack.config import Config
 from aistack.config.backends import WhisperSection
 from aistack.doctor import engines as doctor_engines
-from aistack.doctor.findings import GROUPS, Finding, State
+from aistack.doctor.findings import GROUPS, Finding, FindingState
 from aistack.engines import ENGINES
 from aistack.routing.inventory import Inventory
 from tests.http.pull.conftest import Running, command, environment, hub
@@ -95,15 +95,15 @@ def test_on_a_terminal_each_finding_is_shown_as_it_comes(capsys: pytest.CaptureF
     """Engines may come before the quick groups are whole, and after; nothing is lost or shown twice."""
 
     def engine(name: str) -> Finding:
-        return Finding("Engines", name, State.WORKS, "loaded")
+        return Finding("Engines", name, FindingState.WORKS, "loaded")
 
     with cli_doctor.Live() as live:
         live.at("the machine")
-        live.found([Finding("Configuration", "settings", State.WORKS, "fine")])
+        live.found([Finding("Configuration", "settings", FindingState.WORKS, "fine")])
         live.at("Quick")
         live.engine(engine("Quick"))
         assert capsys.readouterr().out == ""
-        live.found([Finding("Disk", "uploads", State.BROKEN, "full", "make room")])
+        live.found([Finding("Disk", "uploads", FindingState.BROKEN, "full", "make room")])
         live.rest_is_engines()
         shown = capsys.readouterr().out
         groups = re.findall(r"^([A-Z]\w+)$", shown, re.M)
@@ -122,7 +122,7 @@ def test_what_is_still_looked_at_is_named(
         looking.at("Parakeet")
         looking.at("SenseVoice")
         assert capsys.readouterr().err.endswith("looking at Parakeet, SenseVoice ...")
-        looking.engine(Finding("Engines", "SenseVoice", State.WORKS, "loaded"))
+        looking.engine(Finding("Engines", "SenseVoice", FindingState.WORKS, "loaded"))
         assert capsys.readouterr().err == "\r\x1b[Klooking at Parakeet ..."
     assert capsys.readouterr().err == "\r\x1b[K"
 
@@ -143,5 +143,5 @@ async def test_the_configured_interpreter_is_the_one_that_is_looked_into(
     found = await doctor_engines.engines(config, inventory, False, begun.append, told.append)
     assert found == told
     assert begun == ["Faster-Whisper"]
-    assert found[0].state is State.BROKEN
+    assert found[0].state is FindingState.BROKEN
     assert found[0].says == f"aistack is not installed there (in {own})"

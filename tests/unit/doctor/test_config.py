@@ -8,7 +8,7 @@ import pytest
 
 from aistack.config import Config, InferenceSection, Models, Slots
 from aistack.doctor.config import models, named, read
-from aistack.doctor.findings import GROUPS, Finding, State, as_json, broken, page
+from aistack.doctor.findings import GROUPS, Finding, FindingState, as_json, broken, page
 from aistack.engines.base import ModelCard
 from aistack.routing.choose import EngineFacts, Facts
 from tests.support.listening import TINY
@@ -25,13 +25,13 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def states(found: list[Finding]) -> dict[str, State]:
+def states(found: list[Finding]) -> dict[str, FindingState]:
     return {each.name: each.state for each in found}
 
 
 def test_no_file_a_valid_one_and_one_with_mistakes(tmp_path: Path) -> None:
     config, (found,) = read(None)
-    assert (config, found.state, found.facts) == (Config(), State.WORKS, {"path": None})
+    assert (config, found.state, found.facts) == (Config(), FindingState.WORKS, {"path": None})
     file = tmp_path / "a.toml"
     file.write_text('[log]\nlevel = "debug"\n')
     config, (found,) = read(str(file))
@@ -39,14 +39,14 @@ def test_no_file_a_valid_one_and_one_with_mistakes(tmp_path: Path) -> None:
     file.write_text('[log]\nlevl = "debug"\n[slots]\nline_max = -1\n')
     config, found_ = read(str(file))
     assert config == Config(), "the rest is looked at all the same"
-    assert [each.state for each in found_] == [State.BROKEN, State.BROKEN]
+    assert [each.state for each in found_] == [FindingState.BROKEN, FindingState.BROKEN]
     assert "did you mean log.level" in found_[0].says
 
 
 def test_names_in_the_environment_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AISTACK_LOG__LEVL", "debug")
     _, found = read(None)
-    assert (found[1].name, found[1].state) == ("AISTACK_LOG__LEVL", State.NOTE)
+    assert (found[1].name, found[1].state) == ("AISTACK_LOG__LEVL", FindingState.NOTE)
     assert found[1].help == "did you mean AISTACK_LOG__LEVEL?"
 
 
@@ -57,9 +57,9 @@ def test_directories_that_are_named(tmp_path: Path) -> None:
     local = {"good": str(TINY), "half": str(half), "gone": str(tmp_path / "gone")}
     found = named(Config(models=Models(local=local)), FACTS)
     assert states(found) == {
-        "models.local.good": State.WORKS,
-        "models.local.half": State.BROKEN,
-        "models.local.gone": State.BROKEN,
+        "models.local.good": FindingState.WORKS,
+        "models.local.half": FindingState.BROKEN,
+        "models.local.gone": FindingState.BROKEN,
     }
     assert found[1].says.endswith("lacks config.json")
 
@@ -67,13 +67,13 @@ def test_directories_that_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "state"),
     [
-        ("small", State.WORKS),
-        ("auto", State.WORKS),
-        ("parakeet", State.BROKEN),
-        ("enormous", State.BROKEN),
+        ("small", FindingState.WORKS),
+        ("auto", FindingState.WORKS),
+        ("parakeet", FindingState.BROKEN),
+        ("enormous", FindingState.BROKEN),
     ],
 )
-def test_the_model_to_preload(model: str, state: State) -> None:
+def test_the_model_to_preload(model: str, state: FindingState) -> None:
     assert states(named(Config(slots=Slots(preload=model)), FACTS)) == {"slots.preload": state}
 
 
@@ -81,30 +81,33 @@ def test_the_root_of_the_internal_api(tmp_path: Path) -> None:
     (tmp_path / "tag").mkdir()
     section = InferenceSection(root=str(tmp_path), model="tag")
     found = named(Config(inference=section), FACTS)
-    assert states(found) == {"inference.root": State.WORKS, "inference.model": State.WORKS}
+    assert states(found) == {"inference.root": FindingState.WORKS, "inference.model": FindingState.WORKS}
     section = InferenceSection(root=str(tmp_path / "gone"), model="tag")
-    assert set(states(named(Config(inference=section), FACTS)).values()) == {State.BROKEN}
+    assert set(states(named(Config(inference=section), FACTS)).values()) == {FindingState.BROKEN}
     found = named(Config(inference=InferenceSection(model="tag")), FACTS)
-    assert states(found) == {"inference.model": State.BROKEN}
+    assert states(found) == {"inference.model": FindingState.BROKEN}
 
 
 def test_weights_that_are_here_and_not() -> None:
     (found,) = models(FACTS)
     assert (found.name, found.state, found.help) == (
         "whisper-small",
-        State.MISSING,
+        FindingState.MISSING,
         "aistack pull whisper-small",
     )
     here = Facts(FACTS.engines, frozenset({"whisper-small", "whisper-tiny"}))
-    assert states(models(here)) == {"whisper-small": State.WORKS, "whisper-tiny": State.WORKS}
+    assert states(models(here)) == {
+        "whisper-small": FindingState.WORKS,
+        "whisper-tiny": FindingState.WORKS,
+    }
 
 
 # --- how it is told ----------------------------------------------------------------------------------
 
 FOUND = [
-    Finding("Engines", "Faster-Whisper", State.WORKS, "faster-whisper 1.2"),
-    Finding("Engines", "Parakeet", State.MISSING, "not installed", "pip install nemo"),
-    Finding("Ports", "127.0.0.1:1", State.BROKEN, "needs more rights", facts={"a": 1}),
+    Finding("Engines", "Faster-Whisper", FindingState.WORKS, "faster-whisper 1.2"),
+    Finding("Engines", "Parakeet", FindingState.MISSING, "not installed", "pip install nemo"),
+    Finding("Ports", "127.0.0.1:1", FindingState.BROKEN, "needs more rights", facts={"a": 1}),
 ]
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from aistack.config import Config, Server
 from aistack.doctor import machine as doctor_machine
-from aistack.doctor.findings import State
+from aistack.doctor.findings import FindingState
 from aistack.doctor.machine import cards, disk, ports
 
 GB = 10**9
@@ -63,7 +63,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_cards_that_are_there(driver: Any) -> None:
     driver(nvml(2))
     first, second = cards(("auto",))
-    assert (first.name, first.state) == ("cuda:0", State.WORKS)
+    assert (first.name, first.state) == ("cuda:0", FindingState.WORKS)
     assert second.says == "Made Up 1, 6.0 GB of 8.0 GB free, driver 999.1"
 
 
@@ -71,12 +71,14 @@ def test_a_configured_card_that_is_not_there(driver: Any) -> None:
     driver(nvml(1))
     found = cards(("cuda:0", "cuda:3"))
     assert [(each.name, each.state) for each in found] == [
-        ("cuda:0", State.WORKS),
-        ("cuda:3", State.BROKEN),
+        ("cuda:0", FindingState.WORKS),
+        ("cuda:3", FindingState.BROKEN),
     ]
 
 
-@pytest.mark.parametrize(("devices", "state"), [(("auto",), State.NOTE), (("cuda",), State.BROKEN)])
+@pytest.mark.parametrize(
+    ("devices", "state"), [(("auto",), FindingState.NOTE), (("cuda",), FindingState.BROKEN)]
+)
 @pytest.mark.parametrize(
     ("library", "words"),
     [
@@ -86,7 +88,9 @@ def test_a_configured_card_that_is_not_there(driver: Any) -> None:
         (None, "nvidia-ml-py is not installed"),
     ],
 )
-def test_no_card(library: Any, words: str, devices: tuple[str, ...], state: State, driver: Any) -> None:
+def test_no_card(
+    library: Any, words: str, devices: tuple[str, ...], state: FindingState, driver: Any
+) -> None:
     driver(library)
     (found,) = cards(devices)
     assert found.state is state
@@ -106,24 +110,26 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, 8 * GB))
     found = places(tmp_path, tmp_path / "not" / "yet")
-    assert {each.state for each in found.values()} == {State.WORKS}
+    assert {each.state for each in found.values()} == {FindingState.WORKS}
     assert found["weights (Hugging Face)"].says == f"8.0 GB free in {tmp_path / 'not' / 'yet' / 'hub'}"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, GB))
     found = places(tmp_path, tmp_path)
-    assert found["uploads"].state is State.NOTE and found["uploads"].says.startswith("only 1.0 GB free")
+    assert found["uploads"].state is FindingState.NOTE and found["uploads"].says.startswith(
+        "only 1.0 GB free"
+    )
 
 
 def test_uploads_that_have_nowhere_to_go(tmp_path: Path) -> None:
     found = places(tmp_path / "gone", tmp_path)["uploads"]
-    assert (found.state, found.help) == (State.BROKEN, "set server.spool_dir")
+    assert (found.state, found.help) == (FindingState.BROKEN, "set server.spool_dir")
 
 
 def test_folders_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights may lie on a disk that is read-only; uploads may not."""
     monkeypatch.setattr(doctor_machine.os, "access", lambda path, mode: False)
     found = places(tmp_path, tmp_path)
-    assert found["uploads"].state is State.BROKEN
-    assert found["weights (Hugging Face)"].state is State.NOTE
+    assert found["uploads"].state is FindingState.BROKEN
+    assert found["weights (Hugging Face)"].state is FindingState.NOTE
 
 
 # --- ports -------------------------------------------------------------------------------------------
@@ -147,7 +153,7 @@ async def test_a_port_that_is_free() -> None:
     with listening() as address:
         pass
     found = await port(address)
-    assert (found.state, found.says) == (State.WORKS, "free")
+    assert (found.state, found.says) == (FindingState.WORKS, "free")
     assert (await port("127.0.0.1:0")).says == "any free port"
 
 
@@ -155,7 +161,7 @@ async def test_a_port_that_another_program_has(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(doctor_machine, "ASK_S", 0.3)
     with listening() as address:
         found = await port(address)
-    assert (found.state, found.says) == (State.BROKEN, "another program listens there")
+    assert (found.state, found.says) == (FindingState.BROKEN, "another program listens there")
 
 
 async def test_a_port_that_aistack_has() -> None:
@@ -171,10 +177,10 @@ async def test_a_port_that_aistack_has() -> None:
         found = await port(f"127.0.0.1:{runner.addresses[0][1]}")
     finally:
         await runner.cleanup()
-    assert (found.state, found.says) == (State.WORKS, "aistack 1.2.3 is running there")
+    assert (found.state, found.says) == (FindingState.WORKS, "aistack 1.2.3 is running there")
 
 
 async def test_an_address_that_is_not_ours() -> None:
     found = await port("192.0.2.7:8003")
-    assert found.state is State.BROKEN
+    assert found.state is FindingState.BROKEN
     assert found.says == "this machine has no such address"

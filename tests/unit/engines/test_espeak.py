@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from aistack.chunks import ModelSpec, Piece, Speak, Tail, Vram, from_frame, to_frame
+from aistack.chunks import ModelSpec, Piece, SynthesisRequest, Tail, Vram, from_frame, to_frame
 from aistack.contract.speech import FORMATS, VOICES, embedded_answers, speak_request
 from aistack.engines.espeak import Espeak, Library, blocks
 from aistack.errors import BackendFault, ErrorKind, internal
@@ -41,7 +41,7 @@ def engine() -> Espeak:
     return engine
 
 
-def said(engine: Espeak, request: Speak) -> bytes:
+def said(engine: Espeak, request: SynthesisRequest) -> bytes:
     run = engine.run(request, threading.Event())
     data = b""
     while True:
@@ -84,8 +84,8 @@ SAME = 0.2
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_all_six_formats_are_what_they_say(engine: Espeak, kind: str) -> None:
-    data = said(engine, Speak(TEXT, "alloy", format=kind))
-    whole = seconds("pcm", said(engine, Speak(TEXT, "alloy", format="pcm")))
+    data = said(engine, SynthesisRequest(TEXT, "alloy", format=kind))
+    whole = seconds("pcm", said(engine, SynthesisRequest(TEXT, "alloy", format="pcm")))
     assert 3 < whole < 8
     assert seconds(kind, data) == pytest.approx(whole, abs=0.2)
     magic = {"wav": b"RIFF", "flac": b"fLaC", "opus": b"OggS"}
@@ -94,33 +94,36 @@ def test_all_six_formats_are_what_they_say(engine: Espeak, kind: str) -> None:
 
 @pytest.mark.parametrize("speed", [0.25, 0.5, 1.5, 4.0])
 def test_speed_is_what_was_asked(engine: Espeak, speed: float) -> None:
-    plain = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", format="pcm")))
-    paced = seconds("pcm", said(engine, Speak(LONG[:400], "alloy", speed, "pcm")))
+    plain = seconds("pcm", said(engine, SynthesisRequest(LONG[:400], "alloy", format="pcm")))
+    paced = seconds("pcm", said(engine, SynthesisRequest(LONG[:400], "alloy", speed, "pcm")))
     assert plain / paced == pytest.approx(speed, rel=0.15)
 
 
 def test_every_openai_voice_is_there_and_no_two_are_alike(engine: Espeak) -> None:
-    sounds = {voice: said(engine, Speak(TEXT, voice, format="pcm")) for voice in VOICES}
+    sounds = {voice: said(engine, SynthesisRequest(TEXT, voice, format="pcm")) for voice in VOICES}
     assert len(VOICES) == 13
     for one, other in combinations(VOICES, 2):
         assert apart(sounds[one], sounds[other]) > SAME, (one, other)
     for voice in ("ALLOY", "alloy"):
-        again = said(engine, Speak(TEXT, voice, format="pcm"))
+        again = said(engine, SynthesisRequest(TEXT, voice, format="pcm"))
         assert apart(again, sounds["alloy"]) < SAME
 
 
 def test_languages_and_the_librarys_own_voices(engine: Espeak) -> None:
-    english = said(engine, Speak(TEXT, "alloy", format="pcm"))
-    german = said(engine, Speak(TEXT, "alloy", format="pcm", language="de"))
-    own = said(engine, Speak(TEXT, "de+f2", format="pcm"))
+    english = said(engine, SynthesisRequest(TEXT, "alloy", format="pcm"))
+    german = said(engine, SynthesisRequest(TEXT, "alloy", format="pcm", language="de"))
+    own = said(engine, SynthesisRequest(TEXT, "de+f2", format="pcm"))
     assert apart(german, own) < SAME < apart(english, german)
 
 
 @pytest.mark.parametrize(
     ("request_", "param"),
-    [(Speak("x", "nobody"), "voice"), (Speak("x", "alloy", language="xx"), "language")],
+    [
+        (SynthesisRequest("x", "nobody"), "voice"),
+        (SynthesisRequest("x", "alloy", language="xx"), "language"),
+    ],
 )
-def test_an_unknown_voice_is_malformed(engine: Espeak, request_: Speak, param: str) -> None:
+def test_an_unknown_voice_is_malformed(engine: Espeak, request_: SynthesisRequest, param: str) -> None:
     with pytest.raises(BackendFault) as caught:
         next(engine.run(request_, threading.Event()))
     assert (caught.value.fault.kind, caught.value.fault.param) == (ErrorKind.MALFORMED, param)
@@ -129,19 +132,19 @@ def test_an_unknown_voice_is_malformed(engine: Espeak, request_: Speak, param: s
 @pytest.mark.parametrize("text", ["...", "\0", "🙂", "你好", "<speak>a</speak>", "\ud800", " \n "])
 def test_odd_texts_do_no_harm(engine: Espeak, text: str) -> None:
     for kind in ("wav", "mp3", "pcm"):
-        said(engine, Speak(text, "alloy", format=kind))
+        said(engine, SynthesisRequest(text, "alloy", format=kind))
 
 
 def test_a_cancel_stops_within_a_block_and_the_next_run_works(engine: Espeak) -> None:
     cancel = threading.Event()
-    run = engine.run(Speak(LONG, "alloy", format="pcm"), cancel)
+    run = engine.run(SynthesisRequest(LONG, "alloy", format="pcm"), cancel)
     while not isinstance(next(run), Piece):
         pass
     cancel.set()
     after = sum(isinstance(item, Piece) for item in run)
     assert after <= 1
     assert not [thread for thread in threading.enumerate() if thread.name == "espeak"]
-    assert said(engine, Speak(TEXT, "alloy", format="pcm"))
+    assert said(engine, SynthesisRequest(TEXT, "alloy", format="pcm"))
 
 
 def test_the_library_stops_speaking_when_nobody_takes(engine: Espeak) -> None:
@@ -152,7 +155,7 @@ def test_the_library_stops_speaking_when_nobody_takes(engine: Espeak) -> None:
 
 
 def test_a_run_that_is_closed_leaves_no_thread(engine: Espeak) -> None:
-    run = engine.run(Speak(LONG, "alloy", format="pcm"), threading.Event())
+    run = engine.run(SynthesisRequest(LONG, "alloy", format="pcm"), threading.Event())
     while not isinstance(next(run), Piece):
         pass
     run.close()
@@ -173,9 +176,11 @@ def test_what_the_library_refuses_is_raised(engine: Espeak, monkeypatch: pytest.
 
 
 def test_a_plain_body_is_openais() -> None:
-    assert speak_request(b'{"input": "Hi", "model": "tts-1"}') == Speak("Hi", "alloy", 1.0, "mp3")
+    assert speak_request(b'{"input": "Hi", "model": "tts-1"}') == SynthesisRequest(
+        "Hi", "alloy", 1.0, "mp3"
+    )
     body = {"input": "Hi", "voice": {"id": "nova"}, "speed": 2, "response_format": "wav", "x": 1}
-    assert speak_request(json.dumps(body | {"language": "German"}).encode()) == Speak(
+    assert speak_request(json.dumps(body | {"language": "German"}).encode()) == SynthesisRequest(
         "Hi", "nova", 2.0, "wav", "de"
     )
     assert speak_request(json.dumps(body | {"language": "Auto"}).encode()).language is None
@@ -229,7 +234,12 @@ def test_the_wire_is_known_from_the_start_and_cuts_on_a_failure() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Piece(bytes(range(256))), Tail(b"\x00\xff"), Tail(), Speak("ä", "alloy", 1.5, "wav", "de")],
+    [
+        Piece(bytes(range(256))),
+        Tail(b"\x00\xff"),
+        Tail(),
+        SynthesisRequest("ä", "alloy", 1.5, "wav", "de"),
+    ],
 )
 def test_bytes_and_requests_cross_the_pipe(value: Any) -> None:
     assert from_frame(json.loads(json.dumps(to_frame(value)))) == value
@@ -258,11 +268,11 @@ class Speaker:
         if transition.target.value == "done":
             self.done.append(transition.job.outcome.ended.value)
 
-    def job(self, request: Speak) -> Job:
+    def job(self, request: SynthesisRequest) -> Job:
         route = Route("espeak", "espeak-ng", Vram.OWN)
         return Job(job_id(), "r", Op.SPEAK, route, request, SpeechWire(request.format))
 
-    async def ask(self, request: Speak) -> Reply:
+    async def ask(self, request: SynthesisRequest) -> Reply:
         outlet = self.scheduler.submit(self.job(request))
         return read(await asyncio.wait_for(outlet.collect(), BOUND_S))
 
@@ -278,21 +288,21 @@ async def speaker() -> AsyncIterator[Speaker]:
 
 async def test_speech_without_a_container(speaker: Speaker, engine: Espeak) -> None:
     for kind in ("pcm", "mp3"):
-        reply = await speaker.ask(Speak(TEXT, "nova", 1.0, kind))
+        reply = await speaker.ask(SynthesisRequest(TEXT, "nova", 1.0, kind))
         assert (reply.status, reply.cut) == (200, False)
         assert reply.headers["content-type"] == FORMATS[kind]
-        here = said(engine, Speak(TEXT, "nova", 1.0, kind))
+        here = said(engine, SynthesisRequest(TEXT, "nova", 1.0, kind))
         assert seconds(kind, reply.body) == pytest.approx(seconds(kind, here), abs=0.05)
         if kind == "pcm":
             assert apart(reply.body, here) < SAME
         assert len(reply.frames) > 10, "block by block"
-    reply = await speaker.ask(Speak(TEXT, "nobody"))
+    reply = await speaker.ask(SynthesisRequest(TEXT, "nobody"))
     assert (reply.status, reply.error["provider"]) == (400, "aistack")
     assert speaker.done == ["ok", "ok", "failed"]
 
 
 async def test_leaving_stops_the_voice_and_keeps_its_process(speaker: Speaker) -> None:
-    job = speaker.job(Speak(LONG, "alloy", 0.25, "mp3"))
+    job = speaker.job(SynthesisRequest(LONG, "alloy", 0.25, "mp3"))
     outlet = speaker.scheduler.submit(job)
     assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), OpenStream)
     assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), Emit)
@@ -301,4 +311,4 @@ async def test_leaving_stops_the_voice_and_keeps_its_process(speaker: Speaker) -
     await asyncio.wait_for(speaker.scheduler.quiet(), BOUND_S)
     assert speaker.done == ["cancelled"]
     assert speaker.runner._processes["cpu"] is process and not process.died.is_set()
-    assert (await speaker.ask(Speak(TEXT, "alloy"))).status == 200
+    assert (await speaker.ask(SynthesisRequest(TEXT, "alloy"))).status == 200

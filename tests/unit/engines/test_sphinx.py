@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aistack.chunks import Listen, ModelSpec, Segment, Transcript
+from aistack.chunks import ModelSpec, Segment, Transcript, TranscriptionRequest
 from aistack.engines import sphinx as module
 from aistack.engines.sphinx import Sphinx, framed, spoken
 from aistack.errors import BackendFault, Code
@@ -145,7 +145,7 @@ def test_cancel_between_segments(sphinx: Sphinx) -> None:
 
 
 def test_closing_the_run_leaves_the_decoder_usable(sphinx: Sphinx) -> None:
-    run = sphinx.run(Listen(str(HELLO)), Flag())
+    run = sphinx.run(TranscriptionRequest(str(HELLO)), Flag())
     next(run)
     run.close()
     assert wer(HELLO_TEXT, listen(sphinx, HELLO).text) == 0

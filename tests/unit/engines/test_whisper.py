@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from aistack.chunks import Listen, Segment, Transcript, from_frame, to_frame
+from aistack.chunks import Segment, Transcript, TranscriptionRequest, from_frame, to_frame
 from aistack.engines import whisper as module
 from aistack.engines.base import spaced
-from aistack.engines.whisper import LANGUAGES, Whisper, known, rehearse
+from aistack.engines.whisper import LANGUAGES, Whisper, known, warm_up
 from aistack.errors import BackendFault
 from tests.support.listening import (
     AUDIO,
@@ -105,7 +105,7 @@ def test_a111_all_fields_are_plain_numbers(whisper: Whisper) -> None:
 
 def test_a62_joined_text(whisper: Whisper) -> None:
     """Through `spaced`, as the child process runs it, segments and their leads are the text."""
-    run = spaced(whisper.run(Listen(str(LONG)), Flag()))
+    run = spaced(whisper.run(TranscriptionRequest(str(LONG)), Flag()))
     pieces = []
     while True:
         try:
@@ -267,7 +267,7 @@ def test_cancel_while_decoding(whisper: Whisper, encoded: list[int], tmp_path: P
 
 
 def test_closing_the_run_closes_the_librarys_generator(whisper: Whisper, encoded: list[int]) -> None:
-    run = whisper.run(Listen(str(LONG), "en"), Flag())
+    run = whisper.run(TranscriptionRequest(str(LONG), "en"), Flag())
     while not isinstance(next(run), Segment):
         pass
     run.close()
@@ -341,5 +341,5 @@ def test_the_card(whisper: Whisper) -> None:
 
 
 def test_the_rehearsal_works_on_a_real_model(whisper: Whisper, encoded: list[int]) -> None:
-    rehearse(whisper._model)
+    warm_up(whisper._model)
     assert len(encoded) == 1

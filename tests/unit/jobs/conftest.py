@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aistack.jobs import Column, Job, Outcome, Resident, Snapshot, Transition
+from aistack.jobs import Job, Outcome, Phase, Resident, Snapshot, Transition
 from aistack.jobs import effects as do
 from tests.unit.jobs.build import service
 from tests.unit.jobs.world import World
@@ -37,7 +37,7 @@ class Walk(World):
             self.ended[effect.job_id] = outcomes[effect.job_id]
 
     def observe(self, transition: Transition) -> None:
-        if transition.target is Column.DONE:
+        if transition.target is Phase.DONE:
             self.done[transition.job.id] = transition.job
 
     def __call__(self, *move: Any) -> str:
@@ -57,8 +57,8 @@ class Walk(World):
         return self.ended[job_id].fault
 
     def where(self, job_id: str) -> str:
-        """The column of a job of the book."""
-        return self.snapshot.jobs[job_id].column.value
+        """The phase of a job of the book."""
+        return self.snapshot.jobs[job_id].phase.value
 
     def said(self, job_id: str, kind: type) -> Any:
         """The latest effect of this type about the job."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import Vram
-from aistack.jobs import Column, Ended, Job, Mode, Op, Reaction, Slot, Snapshot
+from aistack.jobs import Job, Mode, Op, OutcomeKind, Phase, Reaction, Slot, Snapshot
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.states import HOLDING, Step
@@ -53,15 +53,15 @@ def check(world: World) -> None:
 def check_job(world: World, job: Job, slot: Slot | None) -> None:
     """One job of the book."""
     if slot is None:
-        assert job.column is Column.WAITING and job.step is None, "in line, with a step"
+        assert job.phase is Phase.WAITING and job.step is None, "in line, with a step"
         assert ("WaitExpired", job.id, job.turn) in world.timers, "waits without end"
         return
-    assert job.slot == slot.device and job.column in HOLDING, "its slot does not know it"
+    assert job.slot == slot.device and job.phase in HOLDING, "its slot does not know it"
     step = world.steps[job.id]
     assert job.step is _STEP[type(step)] and step.device == slot.device, "another step than it thinks"
-    assert (job.column in (Column.RUNNING, Column.STREAMING)) <= (job.step is Step.RUN)
-    assert (job.column is Column.PREPARING) <= (job.step in (Step.EVICT, Step.LOAD))
-    if job.column is Column.CANCELLED:
+    assert (job.phase in (Phase.RUNNING, Phase.STREAMING)) <= (job.step is Step.RUN)
+    assert (job.phase is Phase.PREPARING) <= (job.step in (Step.EVICT, Step.LOAD))
+    if job.phase is Phase.CANCELLED:
         assert job.id in world.cancels, "cancelled, but its step was not told"
         return
     assert job.id not in world.cancels, "told to stop, but goes on"
@@ -75,7 +75,7 @@ def check_job(world: World, job: Job, slot: Slot | None) -> None:
         assert job.route.resident == world.snapshot.selected, "old weights after a finished swap"
     seen = world.clients[job.id]
     assert job.opened == (seen == "open"), "opened is not what the client sees"
-    assert (job.column is Column.STREAMING) <= job.opened
+    assert (job.phase is Phase.STREAMING) <= job.opened
     early = job.wire.streams and job.route.vram is Vram.OWN and not job.detached
     if early and not job.opened:
         assert ("OpenDue", job.id, 0) in world.timers, "a stream that may never open"
@@ -103,7 +103,7 @@ def stale(snapshot: Snapshot, slot: Slot) -> bool:
     on_their_way = (
         holder is not None
         and holder.op is not Op.SWAP
-        and holder.column in (Column.PREPARING, Column.CANCELLED)
+        and holder.phase in (Phase.PREPARING, Phase.CANCELLED)
         and holder.route.vram is Vram.OWN
         and holder.route.resident == snapshot.selected
     )
@@ -214,13 +214,13 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
         return
     if original.op is Op.SWAP:
         accepted = seen == "whole 202"
-        assert accepted or outcome.ended is Ended.REJECTED, "a swap that was not answered"
+        assert accepted or outcome.ended is OutcomeKind.REJECTED, "a swap that was not answered"
         return
     if job_id in world.left:
         return
     assert seen.split()[0] in FINAL, f"over, and the client has seen {seen}"
-    assert outcome.ended is not Ended.CANCELLED, "cancelled, but nobody left"
-    if outcome.ended is Ended.OK:
+    assert outcome.ended is not OutcomeKind.CANCELLED, "cancelled, but nobody left"
+    if outcome.ended is OutcomeKind.OK:
         assert seen in ("whole 200", "closed"), f"ok, but the client saw {seen}"
     else:
         assert outcome.fault is not None
@@ -231,23 +231,23 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
 
 def check_transitions(before: Snapshot, reaction: Reaction) -> None:
     """The log tells every change of column, without a gap."""
-    column = {job_id: job.column for job_id, job in before.jobs.items()}
+    phase = {job_id: job.phase for job_id, job in before.jobs.items()}
     for t in reaction.transitions:
-        assert t.source is column.get(t.job.id), "a transition from a column the job was not in"
-        assert t.target is t.job.column
-        column[t.job.id] = t.target
-        assert (t.job.outcome is not None) or t.target is not Column.DONE
-    after = {job_id: job.column for job_id, job in reaction.snapshot.jobs.items()}
-    over = {job_id for job_id, where in column.items() if where is Column.DONE}
-    assert {job_id: where for job_id, where in column.items() if job_id not in over} == after
+        assert t.source is phase.get(t.job.id), "a transition from a phase the job was not in"
+        assert t.target is t.job.phase
+        phase[t.job.id] = t.target
+        assert (t.job.outcome is not None) or t.target is not Phase.DONE
+    after = {job_id: job.phase for job_id, job in reaction.snapshot.jobs.items()}
+    over = {job_id for job_id, where in phase.items() if where is Phase.DONE}
+    assert {job_id: where for job_id, where in phase.items() if job_id not in over} == after
     ends = [e.job_id for e in reaction.effects if isinstance(e, do.Discard)]
     assert sorted(ends) == sorted(over), "Discard comes exactly once, with DONE"
 
 
-def arrows(before: Snapshot, event: ev.Event, reaction: Reaction) -> set[tuple[Any, str, Column]]:
+def arrows(before: Snapshot, event: ev.Event, reaction: Reaction) -> set[tuple[Any, str, Phase]]:
     """Where the event's own row led each job it was about: its first transition, or nowhere else."""
     name = type(event).__name__
-    first: dict[str, tuple[Any, Column]] = {}
+    first: dict[str, tuple[Any, Phase]] = {}
     for t in reaction.transitions:
         first.setdefault(t.job.id, (t.source, t.target))
     match event:
@@ -259,7 +259,7 @@ def arrows(before: Snapshot, event: ev.Event, reaction: Reaction) -> set[tuple[A
             about = []
         case _:
             about = [event.job_id]
-    stay = {job_id: (before.jobs[job_id].column,) * 2 for job_id in about if job_id in before.jobs}
+    stay = {job_id: (before.jobs[job_id].phase,) * 2 for job_id in about if job_id in before.jobs}
     return {(source, name, target) for source, target in ({**stay, **_only(first, about)}).values()}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aistack.chunks import Progress, Vram
 from aistack.errors import Code
-from aistack.jobs import Ended, Limits, Route, State, handle
+from aistack.jobs import Limits, OutcomeKind, Route, State, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.model import Broken, evolve
@@ -127,7 +127,7 @@ def test_a_wait_that_expires_tells_who_holds_the_slot_now(walk: Start) -> None:
     w.now = 30.0
     assert w("timer", "WaitExpired", "p", 1) == "Respond(p) Discard(p)"
     assert w.fault("p").extra["holder"]["since_s"] == 30.0
-    assert w.ended["p"].ended is Ended.REJECTED
+    assert w.ended["p"].ended is OutcomeKind.REJECTED
     assert ("Retry-After", "5") in w.said("p", do.Respond).answer.headers
 
 
@@ -149,7 +149,7 @@ def test_leaving_the_line(walk: Start) -> None:
     w.new(b.listen("p", patience=9))
     w.new(b.listen("q", patience=9))
     assert w("gone", "p") == "Discard(p)"
-    assert w.ended["p"].ended is Ended.CANCELLED and w.snapshot.line == ("q",)
+    assert w.ended["p"].ended is OutcomeKind.CANCELLED and w.snapshot.line == ("q",)
     assert w("finish", "a") == "Respond(a) Discard(a) Run(q)"
 
 
@@ -230,7 +230,7 @@ def test_a_load_nobody_waits_for_counts_too(walk: Start) -> None:
         w("evicted", attempt)
         w("gone", attempt)
         assert w("load fails", attempt) == f"Discard({attempt})"
-        assert w.ended[attempt].ended is Ended.CANCELLED and w.fault(attempt) is b.BROKEN
+        assert w.ended[attempt].ended is OutcomeKind.CANCELLED and w.fault(attempt) is b.BROKEN
     assert w.snapshot.cooling[PARAKEET].failures == 2
 
 

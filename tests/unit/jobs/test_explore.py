@@ -7,7 +7,7 @@ import pytest
 from aistack.jobs import Op
 from aistack.jobs import events as ev
 from aistack.jobs import table as table_module
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.jobs.table import SUBMITTED_TO, TABLE, Row
 from tests.unit.jobs import build as b
 from tests.unit.jobs.explore import Broken, Small, explore, small_worlds
@@ -29,8 +29,8 @@ def test_every_op_is_in_a_world() -> None:
 
 def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search finds what it is for: a row that forgets its work."""
-    lazy = {**TABLE[Column.CANCELLED], ev.Stopped: Row(table_module.nothing, (Column.CANCELLED,))}
-    monkeypatch.setitem(TABLE, Column.CANCELLED, lazy)  # type: ignore[arg-type]
+    lazy = {**TABLE[Phase.CANCELLED], ev.Stopped: Row(table_module.nothing, (Phase.CANCELLED,))}
+    monkeypatch.setitem(TABLE, Phase.CANCELLED, lazy)  # type: ignore[arg-type]
     with pytest.raises(Broken, match="exactly one step") as broken:
         explore(Small("one", b.service(b.WHISPER), (b.listen("a"),)))
     assert broken.value.trace == (("submit", "a"), ("gone", "a"), ("stopped", "a"))
@@ -38,8 +38,8 @@ def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatc
 
 def test_a_world_that_cannot_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line whose timer does nothing: reports may still end it, so only the laws of waiting see it."""
-    deaf = {**TABLE[Column.WAITING], ev.WaitExpired: Row(table_module.nothing, (Column.WAITING,))}
-    monkeypatch.setitem(TABLE, Column.WAITING, deaf)  # type: ignore[arg-type]
+    deaf = {**TABLE[Phase.WAITING], ev.WaitExpired: Row(table_module.nothing, (Phase.WAITING,))}
+    monkeypatch.setitem(TABLE, Phase.WAITING, deaf)  # type: ignore[arg-type]
     jobs = (b.listen("a"), b.listen("p", patience=1))
     with pytest.raises(Broken, match="waits without end"):
         explore(Small("one waits", b.service(b.WHISPER), jobs))
@@ -47,7 +47,7 @@ def test_a_world_that_cannot_end_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_rows_lead_everywhere_they_say_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search finds an event for every arrow of the picture, and no arrow that is not there."""
-    seen: set[tuple[Column | None, str, Column]] = set()
+    seen: set[tuple[Phase | None, str, Phase]] = set()
     monkeypatch.setattr(World, "arrows", seen)
     one, two = b.service(b.OLD, selected=b.OLD), b.service(b.OLD, b.OLD, selected=b.OLD)
     whole, stream = b.listen("a"), b.listen("a", wire=b.STREAM)
@@ -62,12 +62,12 @@ def test_rows_lead_everywhere_they_say_and_nowhere_else(monkeypatch: pytest.Monk
     for small in worlds:
         explore(small)
     arrows = {
-        (column, event.__name__, target)
-        for column, row in TABLE.items()
+        (phase, event.__name__, target)
+        for phase, row in TABLE.items()
         for event, cell in row.items()
-        if isinstance(cell, Row) and event is not ev.Progressed and column is not Column.DONE
+        if isinstance(cell, Row) and event is not ev.Progressed and phase is not Phase.DONE
         for target in cell.to
     }
     submitted = {(None, "Submitted", target) for target in SUBMITTED_TO}
-    harmless = {(Column.WAITING, "OpenDue", Column.WAITING)}
+    harmless = {(Phase.WAITING, "OpenDue", Phase.WAITING)}
     assert seen == (arrows | submitted) - harmless

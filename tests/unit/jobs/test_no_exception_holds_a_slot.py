@@ -15,7 +15,7 @@ import pytest
 
 from aistack.chunks import Progress
 from aistack.errors import Code
-from aistack.jobs import Column, Ended, Mode, Snapshot, State, handle, recovery
+from aistack.jobs import Mode, OutcomeKind, Phase, Snapshot, State, handle, recovery
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.model import evolve
@@ -194,7 +194,7 @@ def test_a_chunk_that_cannot_be_formatted_stops_the_work_and_holds_the_slot() ->
         "CloseStream",
         "Cancel",
     ]
-    assert driver.snapshot.jobs["j"].column is Column.CANCELLED
+    assert driver.snapshot.jobs["j"].phase is Phase.CANCELLED
     assert driver.snapshot.slots[0].holder == "j", "its step still runs"
     driver.hand_in(EVENTS["produced"])
     driver.hand_in(EVENTS["stopped"])
@@ -217,14 +217,14 @@ def test_a_submission_whose_format_breaks_down_leaves_the_world_as_it_was() -> N
 # --- which event stands in ---------------------------------------------------------------------------
 
 
-def holding(column: Column) -> Snapshot:
-    state = {Column.PREPARING: State.ADMITTED}.get(column) or State[column.name]
-    step = Step.LOAD if column is Column.PREPARING else Step.RUN
-    job = evolve(b.listen("j"), state=state, step=step, slot="gpu0", opened=column is Column.STREAMING)
+def holding(phase: Phase) -> Snapshot:
+    state = {Phase.PREPARING: State.ADMITTED}.get(phase) or State[phase.name]
+    step = Step.LOAD if phase is Phase.PREPARING else Step.RUN
+    job = evolve(b.listen("j"), state=state, step=step, slot="gpu0", opened=phase is Phase.STREAMING)
     return b.with_job(b.service(b.WHISPER), job)
 
 
-@pytest.mark.parametrize("column", sorted(HOLDING, key=lambda column: column.value))
+@pytest.mark.parametrize("phase", sorted(HOLDING, key=lambda phase: phase.value))
 @pytest.mark.parametrize(
     ("event", "kind", "lost"),
     [
@@ -236,19 +236,19 @@ def holding(column: Column) -> Snapshot:
         (ev.Failed("j", b.BROKEN, True, 7.0), ev.Failed, True),
         (ev.Stopped("j", False, 7.0), ev.Failed, False),
         (ev.Stopped("j", True, 7.0), ev.Failed, True),
-        (ev.Produced("j", b.CHUNK, 7.0), ev.Spoiled, None),
-        (ev.OpenDue("j", 7.0), ev.Spoiled, None),
-        (ev.Progressed("j", Progress(1, 2, "s"), 7.0), ev.Spoiled, None),
-        (ev.ClientGone("j", 7.0), ev.Spoiled, None),
-        (ev.WaitExpired("j", 1, 7.0), ev.Spoiled, None),
+        (ev.Produced("j", b.CHUNK, 7.0), ev.RenderFailed, None),
+        (ev.OpenDue("j", 7.0), ev.RenderFailed, None),
+        (ev.Progressed("j", Progress(1, 2, "s"), 7.0), ev.RenderFailed, None),
+        (ev.ClientGone("j", 7.0), ev.RenderFailed, None),
+        (ev.WaitExpired("j", 1, 7.0), ev.RenderFailed, None),
     ],
 )
 def test_recovery_is_accepted_by_every_holder(
-    column: Column, event: Any, kind: type, lost: bool | None
+    phase: Phase, event: Any, kind: type, lost: bool | None
 ) -> None:
-    snapshot = holding(column)
+    snapshot = holding(phase)
     instead = recovery(snapshot, event)
-    assert isinstance(instead, kind) and isinstance(instead, ev.Failed | ev.Spoiled)
+    assert isinstance(instead, kind) and isinstance(instead, ev.Failed | ev.RenderFailed)
     assert (instead.job_id, instead.at, instead.fault.code) == ("j", 7.0, Code.INTERNAL_ERROR)
     if isinstance(instead, ev.Failed):
         assert instead.lost is lost
@@ -256,16 +256,16 @@ def test_recovery_is_accepted_by_every_holder(
     if kind is ev.Failed:
         assert after.snapshot.slots[0].holder is None
         assert after.snapshot.slots[0].resident == (None if lost else b.WHISPER)
-        wanted = Ended.CANCELLED if column is Column.CANCELLED else Ended.FAILED
+        wanted = OutcomeKind.CANCELLED if phase is Phase.CANCELLED else OutcomeKind.FAILED
         assert after.transitions[-1].job.outcome.ended is wanted  # type: ignore[union-attr]
     else:
-        assert after.snapshot.jobs["j"].column is Column.CANCELLED
+        assert after.snapshot.jobs["j"].phase is Phase.CANCELLED
 
 
 def test_no_recovery_where_no_holder_could_be_hurt() -> None:
-    running = holding(Column.RUNNING)
+    running = holding(Phase.RUNNING)
     for event in (
-        ev.Spoiled("j", b.BROKEN),
+        ev.RenderFailed("j", b.BROKEN),
         ev.Submitted(b.listen("x")),
         ev.Vanished("gpu0", b.WHISPER),
         ev.DrainBegan(),

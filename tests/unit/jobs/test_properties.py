@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from aistack.jobs import Column, Job, Limits, Op
+from aistack.jobs import Job, Limits, Op, Phase
 from tests.unit.jobs import build as b
 from tests.unit.jobs.world import World
 
@@ -100,7 +100,7 @@ class Service(RuleBasedStateMachine):
     def holders(self) -> list[str]:
         jobs = self.world.snapshot.jobs
         return sorted(
-            job.id for job in jobs.values() if job.column not in (Column.WAITING, Column.CANCELLED)
+            job.id for job in jobs.values() if job.phase not in (Phase.WAITING, Phase.CANCELLED)
         )
 
     @rule(data=st.data())

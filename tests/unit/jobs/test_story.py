@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from aistack.errors import Code
-from aistack.jobs import Column, Ended, Slot, State, handle
+from aistack.jobs import OutcomeKind, Phase, Slot, State, handle
 from aistack.jobs import events as ev
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import PARAKEET, WHISPER
@@ -36,16 +36,16 @@ def test_the_transitions_of_a_stream() -> None:
         snapshot = reaction.snapshot
         told += [(t.source, t.event, t.target, t.at, t.job.since) for t in reaction.transitions]
     assert told == [
-        (None, "Submitted", Column.PREPARING, 10.0, 10.0),
-        (Column.PREPARING, "Evicted", Column.PREPARING, 11.0, 10.0),
-        (Column.PREPARING, "Loaded", Column.RUNNING, 12.0, 12.0),
-        (Column.RUNNING, "Produced", Column.STREAMING, 13.0, 13.0),
-        (Column.STREAMING, "Finished", Column.DONE, 15.0, 15.0),
+        (None, "Submitted", Phase.PREPARING, 10.0, 10.0),
+        (Phase.PREPARING, "Evicted", Phase.PREPARING, 11.0, 10.0),
+        (Phase.PREPARING, "Loaded", Phase.RUNNING, 12.0, 12.0),
+        (Phase.RUNNING, "Produced", Phase.STREAMING, 13.0, 13.0),
+        (Phase.STREAMING, "Finished", Phase.DONE, 15.0, 15.0),
     ]
     done = reaction.transitions[-1].job
     assert (done.submitted, done.granted, done.ran, done.first) == (10.0, 10.0, 12.0, 13.0)
     assert done.step is None and done.state is State.DONE
-    assert done.outcome is not None and done.outcome.ended is Ended.OK
+    assert done.outcome is not None and done.outcome.ended is OutcomeKind.OK
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_card_that_does_not_exist() -> None:
 # --- how a job ends that nobody listens to any more ---------------------------------------------------
 
 WHY = {
-    "gone": (["gone"], Ended.CANCELLED, None),
-    "drained": (["drain", "drain expired"], Ended.REVOKED, Code.SHUTTING_DOWN),
-    "spoilt": (["spoil"], Ended.FAILED, Code.INTERNAL_ERROR),
+    "gone": (["gone"], OutcomeKind.CANCELLED, None),
+    "drained": (["drain", "drain expired"], OutcomeKind.REVOKED, Code.SHUTTING_DOWN),
+    "spoilt": (["spoil"], OutcomeKind.FAILED, Code.INTERNAL_ERROR),
 }
 
 

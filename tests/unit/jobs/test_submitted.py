@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from aistack.errors import Code, ErrorKind
-from aistack.jobs import Column, Ended, Limits, Op, Route, State, Vram
+from aistack.jobs import Limits, Op, OutcomeKind, Phase, Route, State, Vram
 from aistack.jobs import effects as do
 from aistack.jobs.model import evolve
 from aistack.jobs.states import Step
@@ -102,7 +102,7 @@ def test_row_4_an_unload_is_not_refused(walk: Start) -> None:
     w = walk(None)
     cool(w, PARAKEET)
     assert w.new(b.unload("z", PARAKEET)) == "Discard(z)"
-    assert w.ended["z"].ended is Ended.OK
+    assert w.ended["z"].ended is OutcomeKind.OK
 
 
 def test_row_5_a_second_swap(walk: Start) -> None:
@@ -117,7 +117,7 @@ def test_row_6_a_swap_to_the_selected_tag(walk: Start) -> None:
     w.new(b.generate("g"))
     assert w.new(b.swap("j", OLD)) == REFUSED
     assert w.said("j", do.Respond).answer.body == b"ok d20"
-    assert w.ended["j"].ended is Ended.OK and w.fault("j") is None
+    assert w.ended["j"].ended is OutcomeKind.OK and w.fault("j") is None
 
 
 def test_row_7_it_may_take_a_slot(walk: Start) -> None:
@@ -153,7 +153,7 @@ def test_row_9_housekeeping_never_waits(walk: Start, job: b.Job) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
     assert w.new(job) == "Discard(j)"
-    assert w.ended["j"].ended is Ended.REJECTED
+    assert w.ended["j"].ended is OutcomeKind.REJECTED
 
 
 def test_row_10_selected_while_a_swap_is_in_the_book(walk: Start) -> None:
@@ -281,7 +281,7 @@ def test_load_is_done_when_the_model_sits(walk: Start) -> None:
     assert w("evicted", "m") == "Load(m)"
     assert w("gone", "m") == "", "nobody waits for it"
     assert w("loaded", "m") == "Discard(m)"
-    assert w.resident() == PARAKEET and w.ended["m"].ended is Ended.OK
+    assert w.resident() == PARAKEET and w.ended["m"].ended is OutcomeKind.OK
 
 
 def test_unload_hits_only_what_it_names(walk: Start) -> None:
@@ -299,7 +299,7 @@ def test_a_failed_housekeeping_load_is_told_to_nobody(walk: Start) -> None:
     w.new(b.load("l"))
     w("evicted", "l")
     assert w("load fails", "l") == "Discard(l)"
-    assert w.ended["l"].ended is Ended.FAILED
+    assert w.ended["l"].ended is OutcomeKind.FAILED
 
 
 def test_a_swap_is_never_run_and_a_container_moves_nothing(walk: Start) -> None:
@@ -307,7 +307,7 @@ def test_a_swap_is_never_run_and_a_container_moves_nothing(walk: Start) -> None:
     assert w.new(b.speak("t")) == "Run(t)"
     assert w.resident() == WHISPER
     assert w.snapshot.jobs["t"].step is Step.RUN and w.snapshot.jobs["t"].op is Op.SPEAK
-    assert w.snapshot.jobs["t"].column is Column.RUNNING
+    assert w.snapshot.jobs["t"].phase is Phase.RUNNING
 
 
 def test_a_swap_answers_with_the_tag_that_serves_now(walk: Start) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aistack.errors import Code
-from aistack.jobs import Ended, Limits
+from aistack.jobs import Limits, OutcomeKind
 from aistack.jobs import effects as do
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import NEW, OLD, WHISPER
@@ -27,7 +27,7 @@ def test_one_idle_card(walk: Start) -> None:
     assert w("evicted", "s") == "Load(s)"
     assert w.snapshot.selected == OLD, "not before the new weights are there"
     assert w("loaded", "s") == "Discard(s)"
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is Ended.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
 
 
 def test_the_new_weights_sit_there_already(walk: Start) -> None:
@@ -42,7 +42,7 @@ def test_a_failed_load_leaves_the_old_tag_selected(walk: Start) -> None:
     w.new(b.swap("s"))
     w("evicted", "s")
     assert w("load fails", "s") == "Discard(s)"
-    assert w.ended["s"].ended is Ended.FAILED and w.fault("s") is b.BROKEN
+    assert w.ended["s"].ended is OutcomeKind.FAILED and w.fault("s") is b.BROKEN
     assert w.snapshot.selected == OLD and w.snapshot.selected_ok and w.resident() is None
     assert w.new(b.generate("g", b.WHOLE)) == "Evict(g)"
     assert w("evicted", "g") == "Load(g)" and w.said("g", do.Load).resident == OLD
@@ -84,7 +84,7 @@ def test_the_drain_takes_too_long(walk: Start) -> None:
     w.new(b.swap("s"))
     assert w.said("s", do.SetTimer).seconds == 33.0
     assert w("timer", "WaitExpired", "s", 1) == "Discard(s)"
-    assert w.ended["s"].ended is Ended.FAILED and w.fault("s").code is Code.DRAINING
+    assert w.ended["s"].ended is OutcomeKind.FAILED and w.fault("s").code is Code.DRAINING
     assert w.snapshot.selected == OLD and w.where("g") == "running"
 
 
@@ -149,7 +149,7 @@ def test_two_idle_cards_need_no_pause(walk: Start) -> None:
     assert w("loaded", "s") == "SetTimer(s) Evict(s)"
     assert w.said("s", do.Evict).device == "gpu1"
     change(w)
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is Ended.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
 
 
 def test_a_stale_timer_of_an_earlier_turn_does_nothing(walk: Start) -> None:
@@ -188,7 +188,7 @@ def test_the_last_old_weights_go_by_themselves(walk: Start) -> None:
     change(w)
     assert w.where("s") == "waiting"
     assert w("lose", "a") == "Respond(a) Discard(a) Discard(s)"
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is Ended.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
 
 
 def test_and_then_those_in_line_are_served(walk: Start) -> None:
@@ -234,7 +234,7 @@ def test_cards_without_old_weights_are_left_alone(walk: Start) -> None:
     w.new(b.swap("s"))
     assert w.said("s", do.Evict).device == "gpu1"
     change(w)
-    assert w.ended["s"].ended is Ended.OK and w.resident("gpu0") == WHISPER
+    assert w.ended["s"].ended is OutcomeKind.OK and w.resident("gpu0") == WHISPER
 
 
 def test_with_no_old_weights_anywhere_one_card_is_changed(walk: Start) -> None:
@@ -300,7 +300,7 @@ def test_a_load_that_fails_beside_leaves_the_old_model_where_it_is(walk: Start) 
     w.new(b.swap("s"))
     w("spared", "s")
     assert w("load fails", "s") == "Discard(s)"
-    assert w.ended["s"].ended is Ended.FAILED
+    assert w.ended["s"].ended is OutcomeKind.FAILED
     assert w.resident() == OLD and w.snapshot.selected == OLD
     assert w.new(b.generate("g", b.WHOLE)) == "Run(g)", "nothing has to be loaded again"
 

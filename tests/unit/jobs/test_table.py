@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from aistack.chunks import Progress
-from aistack.jobs import Column, IllegalTransition, Job, Mode, Snapshot, State, handle
+from aistack.jobs import IllegalTransition, Job, Mode, Phase, Snapshot, State, handle
 from aistack.jobs import events as ev
 from aistack.jobs.effects import AbortStream
 from aistack.jobs.model import Resident, evolve
@@ -38,7 +38,7 @@ Produced     | x e                 | x b                         | OpenStream Em
 Finished     | x e                 | x b                         | OpenStream Emit CloseStream Discard > DONE  | Emit CloseStream Discard > DONE            | Discard > DONE | x d
 Failed       | x e                 | Respond Discard > DONE      | Respond Discard > DONE                      | Emit CloseStream Discard > DONE            | Discard > DONE | x d
 Stopped      | x e                 | x c                         | x c                                         | x c                                        | Discard > DONE | x d
-Spoiled      | x g                 | Respond Cancel > CANCELLED  | Respond Cancel > CANCELLED                  | Emit CloseStream Cancel > CANCELLED        | > CANCELLED    | x d
+RenderFailed      | x g                 | Respond Cancel > CANCELLED  | Respond Cancel > CANCELLED                  | Emit CloseStream Cancel > CANCELLED        | > CANCELLED    | x d
 ClientGone   | Discard > DONE      | Cancel > CANCELLED          | Cancel > CANCELLED                          | Cancel > CANCELLED                         | > CANCELLED    | > DONE
 WaitExpired  | Respond Discard > DONE | > PREPARING              | > RUNNING                                   | > STREAMING                                | > CANCELLED    | > DONE
 OpenDue      | > WAITING           | OpenStream > PREPARING      | OpenStream > STREAMING                      | > STREAMING                                | > CANCELLED    | > DONE
@@ -54,7 +54,7 @@ EVENTS: dict[str, ev.Event] = {
     "Finished": ev.Finished("j", b.RESULT),
     "Failed": ev.Failed("j", b.BROKEN),
     "Stopped": ev.Stopped("j"),
-    "Spoiled": ev.Spoiled("j", b.BROKEN),
+    "RenderFailed": ev.RenderFailed("j", b.BROKEN),
     "ClientGone": ev.ClientGone("j"),
     "WaitExpired": ev.WaitExpired("j", 1),
     "OpenDue": ev.OpenDue("j"),
@@ -63,145 +63,143 @@ EVENTS: dict[str, ev.Event] = {
 }
 
 
-def cells() -> list[tuple[str, Column, str]]:
+def cells() -> list[tuple[str, Phase, str]]:
     head, *rows = [[cell.strip() for cell in line.split("|")] for line in GRID.strip("\n").splitlines()]
-    columns = [Column[name] for name in head[1:]]
-    return [
-        (row[0], column, cell) for row in rows for column, cell in zip(columns, row[1:], strict=True)
-    ]
+    columns = [Phase[name] for name in head[1:]]
+    return [(row[0], phase, cell) for row in rows for phase, cell in zip(columns, row[1:], strict=True)]
 
 
-def placed(column: Column, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapshot:
-    """A service with the streaming transcription `j` in `column`, its step the one `event` reports."""
+def placed(phase: Phase, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapshot:
+    """A service with the streaming transcription `j` in `phase`, its step the one `event` reports."""
     step = {"Evicted": Step.EVICT, "Loaded": Step.LOAD}.get(event, Step.RUN)
     preparing = step if step is not Step.RUN else Step.LOAD
     job = evolve(b.listen("j", wire=wire, patience=9.0), streams=wire.streams, turn=1)
     empty = b.service(None)
     held = b.service(b.WHISPER)
     on = {"slot": "gpu0", "granted": 1.0}
-    match column:
-        case Column.WAITING:
+    match phase:
+        case Phase.WAITING:
             other = evolve(b.listen("other"), state=State.RUNNING, step=Step.RUN, slot="gpu0")
             return b.with_job(b.with_job(held, other), job)
-        case Column.PREPARING:
+        case Phase.PREPARING:
             return b.with_job(empty, evolve(job, step=preparing, **on))
-        case Column.RUNNING:
+        case Phase.RUNNING:
             return b.with_job(held, evolve(job, state=State.RUNNING, step=Step.RUN, ran=1.0, **on))
-        case Column.STREAMING:
+        case Phase.STREAMING:
             opened = evolve(job, state=State.STREAMING, step=Step.RUN, opened=True, ran=1.0, **on)
             return b.with_job(held, opened)
-        case Column.CANCELLED:
+        case Phase.CANCELLED:
             return b.with_job(held, evolve(job, state=State.CANCELLED, step=step, **on))
-        case Column.DONE:
+        case Phase.DONE:
             return held
 
 
-def column_of(snapshot: Snapshot, job_id: str = "j") -> Column:
+def column_of(snapshot: Snapshot, job_id: str = "j") -> Phase:
     job = snapshot.jobs.get(job_id)
-    return Column.DONE if job is None else job.column
+    return Phase.DONE if job is None else job.phase
 
 
 def test_the_table_is_total() -> None:
     wanted = {*get_args(ev.JobEvent), ev.DrainBegan, ev.DrainExpired}
-    assert set(TABLE) == set(Column)
-    for column, row in TABLE.items():
-        assert set(row) == wanted, column
+    assert set(TABLE) == set(Phase)
+    for phase, row in TABLE.items():
+        assert set(row) == wanted, phase
 
 
 def test_the_grid_has_every_cell_of_the_table() -> None:
-    named = {(column, event) for event, column, _ in cells()}
-    assert named == {(column, event.__name__) for column, row in TABLE.items() for event in row}
+    named = {(phase, event) for event, phase, _ in cells()}
+    assert named == {(phase, event.__name__) for phase, row in TABLE.items() for event in row}
 
 
-@pytest.mark.parametrize(("event", "column", "cell"), [c for c in cells() if not c[2].startswith("x")])
-def test_a_row_does_what_the_grid_says(event: str, column: Column, cell: str) -> None:
+@pytest.mark.parametrize(("event", "phase", "cell"), [c for c in cells() if not c[2].startswith("x")])
+def test_a_row_does_what_the_grid_says(event: str, phase: Phase, cell: str) -> None:
     effects, _, target = cell.partition(">")
-    before = placed(column, event)
+    before = placed(phase, event)
     reaction = handle(before, EVENTS[event])
     about_j = [type(e).__name__ for e in reaction.effects if e.job_id == "j"]
     assert about_j == effects.split()
-    assert column_of(reaction.snapshot) is Column[target.strip()]
-    assert isinstance(TABLE[column][type(EVENTS[event])], Row)
+    assert column_of(reaction.snapshot) is Phase[target.strip()]
+    assert isinstance(TABLE[phase][type(EVENTS[event])], Row)
 
 
-@pytest.mark.parametrize(("event", "column", "cell"), [c for c in cells() if c[2].startswith("x")])
-def test_a_refusal_raises_with_its_reason(event: str, column: Column, cell: str) -> None:
-    before = placed(column, event)
+@pytest.mark.parametrize(("event", "phase", "cell"), [c for c in cells() if c[2].startswith("x")])
+def test_a_refusal_raises_with_its_reason(event: str, phase: Phase, cell: str) -> None:
+    before = placed(phase, event)
     if event == "DrainExpired":
         before = evolve(before, mode=Mode.DRAINING)
     because = REASONS[cell.split()[1]]
     with pytest.raises(IllegalTransition) as refused:
         handle(before, EVENTS[event])
     assert refused.value.because == because
-    assert refused.value.column is column
+    assert refused.value.phase is phase
     assert refused.value.event is EVENTS[event]
     story = str(refused.value)
-    assert story.startswith(f"{event} for job ") and because in story and column.value in story
-    assert ("op transcribe" in story) == (column is not Column.DONE)
+    assert story.startswith(f"{event} for job ") and because in story and phase.value in story
+    assert ("op transcribe" in story) == (phase is not Phase.DONE)
 
 
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        ("Produced", [[], Column.RUNNING]),
-        ("Finished", [["Respond", "Discard"], Column.DONE]),
-        ("Failed", [["Respond", "Discard"], Column.DONE]),
-        ("Spoiled", [["Respond", "Cancel"], Column.CANCELLED]),
-        ("ClientGone", [["Cancel"], Column.CANCELLED]),
-        ("DrainExpired", [["Respond", "Cancel"], Column.CANCELLED]),
+        ("Produced", [[], Phase.RUNNING]),
+        ("Finished", [["Respond", "Discard"], Phase.DONE]),
+        ("Failed", [["Respond", "Discard"], Phase.DONE]),
+        ("RenderFailed", [["Respond", "Cancel"], Phase.CANCELLED]),
+        ("ClientGone", [["Cancel"], Phase.CANCELLED]),
+        ("DrainExpired", [["Respond", "Cancel"], Phase.CANCELLED]),
     ],
 )
 def test_running_with_a_whole_answer(event: str, expected: list[object]) -> None:
-    reaction = handle(placed(Column.RUNNING, event, b.WHOLE), EVENTS[event])
+    reaction = handle(placed(Phase.RUNNING, event, b.WHOLE), EVENTS[event])
     assert [[type(e).__name__ for e in reaction.effects], column_of(reaction.snapshot)] == expected
 
 
-@pytest.mark.parametrize("column", [Column.PREPARING, Column.RUNNING])
-@pytest.mark.parametrize("event", ["Failed", "Spoiled", "DrainExpired"])
-def test_an_opened_stream_is_told_in_band(column: Column, event: str) -> None:
-    before = placed(column, event)
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RUNNING])
+@pytest.mark.parametrize("event", ["Failed", "RenderFailed", "DrainExpired"])
+def test_an_opened_stream_is_told_in_band(phase: Phase, event: str) -> None:
+    before = placed(phase, event)
     opened = evolve(before.jobs["j"], opened=True)
     reaction = handle(evolve(before, jobs={"j": opened}), EVENTS[event])
     names = [type(e).__name__ for e in reaction.effects]
     assert names[:2] == ["Emit", "CloseStream"] and "Respond" not in names
 
 
-@pytest.mark.parametrize("event", ["Failed", "Spoiled", "DrainExpired"])
+@pytest.mark.parametrize("event", ["Failed", "RenderFailed", "DrainExpired"])
 def test_a_format_without_an_error_frame_is_cut(event: str) -> None:
-    reaction = handle(placed(Column.STREAMING, event, b.RELAYED), EVENTS[event])
+    reaction = handle(placed(Phase.STREAMING, event, b.RELAYED), EVENTS[event])
     assert isinstance(reaction.effects[0], AbortStream)
 
 
 def test_a_loaded_model_starts_as_streaming_when_headers_are_out() -> None:
-    before = placed(Column.PREPARING, "Loaded")
+    before = placed(Phase.PREPARING, "Loaded")
     opened = evolve(before.jobs["j"], opened=True)
     reaction = handle(evolve(before, jobs={"j": opened}), EVENTS["Loaded"])
-    assert column_of(reaction.snapshot) is Column.STREAMING
+    assert column_of(reaction.snapshot) is Phase.STREAMING
 
 
 def test_frames_that_do_not_show_are_not_sent() -> None:
     silent = b.FakeWire(streams=True, shows=False)
-    opened = handle(placed(Column.RUNNING, wire=silent), EVENTS["Produced"])
+    opened = handle(placed(Phase.RUNNING, wire=silent), EVENTS["Produced"])
     assert [type(e).__name__ for e in opened.effects] == ["OpenStream"]
-    assert not handle(placed(Column.STREAMING, wire=silent), EVENTS["Produced"]).effects
-    closed = handle(placed(Column.STREAMING, wire=silent), EVENTS["Finished"])
+    assert not handle(placed(Phase.STREAMING, wire=silent), EVENTS["Produced"]).effects
+    closed = handle(placed(Phase.STREAMING, wire=silent), EVENTS["Finished"])
     assert [type(e).__name__ for e in closed.effects] == ["CloseStream", "Discard"]
-    at_once = handle(placed(Column.RUNNING, wire=silent), EVENTS["Finished"])
+    at_once = handle(placed(Phase.RUNNING, wire=silent), EVENTS["Finished"])
     assert [type(e).__name__ for e in at_once.effects] == ["OpenStream", "CloseStream", "Discard"]
 
 
 def test_a_row_that_leads_where_it_does_not_say_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = TABLE[Column.RUNNING][ev.Finished]
+    row = TABLE[Phase.RUNNING][ev.Finished]
     assert isinstance(row, Row)
-    astray = {**TABLE[Column.RUNNING], ev.Finished: Row(row.do, (Column.RUNNING,))}
-    monkeypatch.setitem(TABLE, Column.RUNNING, astray)  # type: ignore[arg-type]
+    astray = {**TABLE[Phase.RUNNING], ev.Finished: Row(row.do, (Phase.RUNNING,))}
+    monkeypatch.setitem(TABLE, Phase.RUNNING, astray)  # type: ignore[arg-type]
     with pytest.raises(IllegalTransition, match="the row led to done"):
-        handle(placed(Column.RUNNING), EVENTS["Finished"])
+        handle(placed(Phase.RUNNING), EVENTS["Finished"])
 
 
 def test_the_world_given_is_never_changed() -> None:
-    for event, column, cell in cells():
-        before = placed(column, event)
+    for event, phase, cell in cells():
+        before = placed(phase, event)
         kept = (dict(before.jobs), before.slots, before.line, dict(before.cooling))
         if not cell.startswith("x"):
             handle(before, EVENTS[event])

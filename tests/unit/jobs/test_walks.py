@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aistack.errors import Code
-from aistack.jobs import Ended
+from aistack.jobs import OutcomeKind
 from aistack.jobs import effects as do
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import NEW, OLD, PARAKEET, WHISPER
@@ -29,7 +29,7 @@ def test_another_model_is_resident(walk: Start) -> None:
     assert w("produce", "t") == ""
     assert w("finish", "t") == "Respond(t) Discard(t)"
     assert w.said("t", do.Respond).answer.body == b"body 2"
-    assert w.ended["t"].ended is Ended.OK
+    assert w.ended["t"].ended is OutcomeKind.OK
     assert w.resident() == PARAKEET and w.snapshot.slots[0].holder is None
 
 
@@ -43,7 +43,7 @@ def test_a_stream_whose_client_leaves(walk: Start) -> None:
     assert w.snapshot.slots[0].holder == "t", "the slot is held until the work has really stopped"
     assert w("produce", "t") == ""
     assert w("stopped", "t") == "Discard(t)"
-    assert w.ended["t"].ended is Ended.CANCELLED
+    assert w.ended["t"].ended is OutcomeKind.CANCELLED
     assert w.resident() == WHISPER
 
 
@@ -61,7 +61,7 @@ def test_busy(walk: Start) -> None:
     assert w.new(b.chat("c")) == "Respond(c) Discard(c)"
     answer = w.said("c", do.Respond).answer
     assert answer.status == 503 and ("Retry-After", "5") in answer.headers
-    assert w.fault("c").code is Code.SLOT_BUSY and w.ended["c"].ended is Ended.REJECTED
+    assert w.fault("c").code is Code.SLOT_BUSY and w.ended["c"].ended is OutcomeKind.REJECTED
 
 
 def test_busy_with_patience(walk: Start) -> None:
@@ -118,7 +118,7 @@ def test_a_load_that_needs_too_much(walk: Start) -> None:
     w("evicted", "t")
     assert w("load fails", "t", "too large") == "Respond(t) Discard(t)"
     assert w.said("t", do.Respond).answer.status == 413
-    assert w.ended["t"].ended is Ended.FAILED and w.resident() is None
+    assert w.ended["t"].ended is OutcomeKind.FAILED and w.resident() is None
     assert not w.snapshot.cooling
 
 

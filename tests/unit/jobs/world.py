@@ -148,7 +148,7 @@ class World:
             case ("produce", job_id):
                 self.react(ev.Produced(job_id, CHUNK))
             case ("spoil", job_id):
-                self.react(ev.Spoiled(job_id, BROKEN))
+                self.react(ev.RenderFailed(job_id, BROKEN))
             case ("dies", device):
                 held = self.ours[device]
                 assert held is not None

@@ -169,7 +169,7 @@ def test_at_the_cap_not_every_capture_sweeps(store: Make, monkeypatch: pytest.Mo
     looked: list[Path] = []
     captures = sweep.captures
 
-    def counted(root: Path) -> list[sweep.Capture]:
+    def counted(root: Path) -> list[sweep.CaptureFolder]:
         looked.append(root)
         return captures(root)
 
@@ -210,7 +210,7 @@ SIZES = st.lists(st.tuples(st.integers(0, 100), st.floats(0, 20 * sweep.DAY_S)),
 def test_a220_age_first_then_the_oldest(sizes: list[tuple[int, float]], days: int, most: int) -> None:
     now = 20 * sweep.DAY_S
     kept = sorted(
-        (sweep.Capture(Path(f"/c/d/{n}"), size, at) for n, (size, at) in enumerate(sizes)),
+        (sweep.CaptureFolder(Path(f"/c/d/{n}"), size, at) for n, (size, at) in enumerate(sizes)),
         key=lambda capture: (capture.at, capture.path),
     )
     going = sweep.surplus(kept, now, days, most)

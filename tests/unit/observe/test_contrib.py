@@ -16,7 +16,7 @@ from aistack.config.observability import ObservabilitySection
 from aistack.observe import access_log
 from aistack.observe.job_line import done_fields
 from aistack.observe.observability import Observability
-from aistack.observe.prometheus import Exposition, Family
+from aistack.observe.prometheus import Exposition, MetricFamily
 from aistack.observe.wiring import exposition
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
@@ -58,7 +58,7 @@ async def names(shown: Exposition) -> dict[str, set[str]]:
     return found | PROMETHEUS_OWN
 
 
-def of_family(family: Family) -> Iterator[tuple[str, set[str]]]:
+def of_family(family: MetricFamily) -> Iterator[tuple[str, set[str]]]:
     match family.kind:
         case "counter":
             yield f"{family.name}_total", set(family.labels)

@@ -7,7 +7,7 @@ from typing import Any
 from aistack.chunks import Transcript, Vram
 from aistack.errors import busy
 from aistack.jobs.model import Job, Outcome, Route, Transition, evolve
-from aistack.jobs.states import Column, Ended, Op, State, Step
+from aistack.jobs.states import Op, OutcomeKind, Phase, State, Step
 from aistack.observe.history import CAPABILITY, History
 
 EPOCH = 1_000_000.0
@@ -21,23 +21,23 @@ def a_job(name: str = "j", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
     return Job(name, "r-" + name, op, Route("whisper", "small", Vram.OWN), None, None, **more)  # type: ignore[arg-type]
 
 
-def moved(job: Job, target: Column, at: float, **changes: Any) -> Transition:
+def moved(job: Job, target: Phase, at: float, **changes: Any) -> Transition:
     return Transition(evolve(job, **changes), None, "Any", target, at)
 
 
-def ended(job: Job, at: float, how: Ended = Ended.OK, **changes: Any) -> Transition:
+def ended(job: Job, at: float, how: OutcomeKind = OutcomeKind.OK, **changes: Any) -> Transition:
     outcome = Outcome(how, changes.pop("fault", None))
-    return moved(job, Column.DONE, at, state=State.DONE, outcome=outcome, **changes)
+    return moved(job, Phase.DONE, at, state=State.DONE, outcome=outcome, **changes)
 
 
 def walked(past: History, name: str = "j", begin: float = 0.0) -> None:
     """One job through every phase."""
     job = a_job(name, submitted=begin)
-    past.observe(moved(job, Column.WAITING, begin))
-    past.observe(moved(job, Column.PREPARING, begin + 1, slot="cpu", step=Step.EVICT))
-    past.observe(moved(job, Column.PREPARING, begin + 2, slot="cpu", step=Step.LOAD))
-    past.observe(moved(job, Column.RUNNING, begin + 4, slot="cpu", step=Step.RUN))
-    past.observe(moved(job, Column.STREAMING, begin + 5, slot="cpu", step=Step.RUN))
+    past.observe(moved(job, Phase.WAITING, begin))
+    past.observe(moved(job, Phase.PREPARING, begin + 1, slot="cpu", step=Step.EVICT))
+    past.observe(moved(job, Phase.PREPARING, begin + 2, slot="cpu", step=Step.LOAD))
+    past.observe(moved(job, Phase.RUNNING, begin + 4, slot="cpu", step=Step.RUN))
+    past.observe(moved(job, Phase.STREAMING, begin + 5, slot="cpu", step=Step.RUN))
     past.observe(ended(job, begin + 9, slot="cpu", result=Transcript("en", 60.0)))
 
 
@@ -60,7 +60,7 @@ def test_the_phases_follow_each_other_without_a_gap() -> None:
 
 def test_a_job_under_way_is_shown_with_an_open_end() -> None:
     past = history()
-    past.observe(moved(a_job(submitted=3.0), Column.RUNNING, 3.0, slot="cpu", step=Step.RUN))
+    past.observe(moved(a_job(submitted=3.0), Phase.RUNNING, 3.0, slot="cpu", step=Step.RUN))
     (record,) = past.timeline().jobs
     assert (record.ended, record.outcome, record.phases[0].end) == (None, None, None)
 
@@ -69,7 +69,7 @@ def test_progress_makes_no_phase() -> None:
     past = history()
     job = a_job()
     for at in (1.0, 2.0, 3.0):
-        past.observe(moved(job, Column.RUNNING, at, slot="cpu", step=Step.RUN))
+        past.observe(moved(job, Phase.RUNNING, at, slot="cpu", step=Step.RUN))
     assert len(past.timeline().jobs[0].phases) == 1
 
 
@@ -77,7 +77,7 @@ def test_callers_who_knock_do_not_push_jobs_out() -> None:
     past = history(jobs=3, refused=5)
     walked(past)
     for number in range(50):
-        refused = ended(a_job(f"x{number}"), 20.0 + number, Ended.REJECTED, fault=busy("Busy."))
+        refused = ended(a_job(f"x{number}"), 20.0 + number, OutcomeKind.REJECTED, fault=busy("Busy."))
         past.observe(refused)
     told = past.timeline()
     assert [job.job_id for job in told.jobs] == ["j"]
@@ -88,8 +88,8 @@ def test_callers_who_knock_do_not_push_jobs_out() -> None:
 def test_who_waited_in_vain_is_a_job_with_a_phase() -> None:
     past = history()
     job = a_job()
-    past.observe(moved(job, Column.WAITING, 0.0))
-    past.observe(ended(job, 30.0, Ended.REJECTED, fault=busy("Busy.")))
+    past.observe(moved(job, Phase.WAITING, 0.0))
+    past.observe(ended(job, 30.0, OutcomeKind.REJECTED, fault=busy("Busy.")))
     (record,) = past.timeline().jobs
     assert (record.outcome, record.code) == ("rejected", "slot_busy")
     assert [each.phase for each in record.phases] == ["waiting"]
@@ -109,7 +109,7 @@ def test_minutes_are_counted_whatever_is_forgotten() -> None:
     past = History(lambda moment: moment, jobs=1, refused=1)
     for number in range(7):
         past.observe(ended(a_job(f"a{number}"), 61.0))
-    past.observe(ended(a_job("c", Op.CHAT), 119.9, Ended.REJECTED))
+    past.observe(ended(a_job("c", Op.CHAT), 119.9, OutcomeKind.REJECTED))
     past.observe(ended(a_job("l", Op.LOAD), 119.9))
     past.observe(ended(a_job("s", Op.SPEAK), 180.0))
     told = past.timeline().minutes

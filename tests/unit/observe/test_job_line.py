@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from aistack import errors
-from aistack.chunks import Listen, Transcript, Vram
+from aistack.chunks import Transcript, TranscriptionRequest, Vram
 from aistack.errors import Code, ErrorKind, Fault
-from aistack.jobs import Column, Ended, Job, Op, Outcome, Route, State, Transition
+from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, State, Transition
 from aistack.observe.job_line import done_fields, job_ids, transition_fields
 from aistack.run.housekeeping import Silent
 
@@ -26,19 +26,19 @@ def done(outcome: Outcome | None, at: float = 20.0, **stamps: Any) -> Transition
         "r1",
         op,
         WHISPER,
-        Listen("/spool/secret-name.wav", prompt="user words"),
+        TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
         Silent(),
         state=State.DONE,
         outcome=outcome,
         **stamps,
     )
-    return Transition(job, Column.RUNNING, "Finished", Column.DONE, at)
+    return Transition(job, Phase.RUNNING, "Finished", Phase.DONE, at)
 
 
 def test_a_transcription_that_went_well() -> None:
     fields = done_fields(
         done(
-            Outcome(Ended.OK),
+            Outcome(OutcomeKind.OK),
             granted=11.0,
             ran=13.5,
             first=14.0,
@@ -70,27 +70,27 @@ def test_a_transcription_that_went_well() -> None:
 
 
 def test_a_rejection_waited_and_held_nothing() -> None:
-    fields = done_fields(done(Outcome(Ended.REJECTED, errors.busy("A chat is running.")), at=10.5))
+    fields = done_fields(done(Outcome(OutcomeKind.REJECTED, errors.busy("A chat is running.")), at=10.5))
     assert fields["waited_s"] == fields["total_s"] == 0.5
     assert (fields["status"], fields["kind"], fields["code"]) == (503, "network", "slot_busy")
     assert not fields.keys() & {"slot_s", "prepare_s", "run_s", "first_byte_s", "in_band", "rtf"}
 
 
 def test_a_failed_load_has_prepared_but_not_run() -> None:
-    fields = done_fields(done(Outcome(Ended.FAILED, errors.internal()), granted=10.0))
+    fields = done_fields(done(Outcome(OutcomeKind.FAILED, errors.internal()), granted=10.0))
     assert fields["prepare_s"] == fields["slot_s"] == 10.0
     assert "run_s" not in fields
 
 
 def test_a17_who_left_is_499() -> None:
     fault = errors.internal()
-    for outcome in (Outcome(Ended.CANCELLED), Outcome(Ended.CANCELLED, fault)):
+    for outcome in (Outcome(OutcomeKind.CANCELLED), Outcome(OutcomeKind.CANCELLED, fault)):
         fields = done_fields(done(outcome, granted=10.0, ran=10.0))
         assert (fields["status"], fields["outcome"], fields["kind"]) == (499, "cancelled", "cancelled")
 
 
 def test_a_failure_after_the_first_byte_says_so() -> None:
-    fields = done_fields(done(Outcome(Ended.FAILED, errors.internal()), opened=True, first=11.0))
+    fields = done_fields(done(Outcome(OutcomeKind.FAILED, errors.internal()), opened=True, first=11.0))
     assert (fields["status"], fields["in_band"]) == (500, True)
 
 
@@ -98,25 +98,29 @@ def test_a_failure_after_the_first_byte_says_so() -> None:
     ("op", "status"), [(Op.SWAP, 202), (Op.LOAD, None), (Op.UNLOAD, None), (Op.CHAT, 200)]
 )
 def test_status_of_other_jobs(op: Op, status: int | None) -> None:
-    assert done_fields(done(Outcome(Ended.OK), op=op)).get("status") == status
+    assert done_fields(done(Outcome(OutcomeKind.OK), op=op)).get("status") == status
 
 
 def test_empty_audio_has_no_real_time_factor() -> None:
-    fields = done_fields(done(Outcome(Ended.OK), granted=10.0, ran=10.0, result=Transcript("und", 0.0)))
+    fields = done_fields(
+        done(Outcome(OutcomeKind.OK), granted=10.0, ran=10.0, result=Transcript("und", 0.0))
+    )
     assert fields["audio_s"] == 0.0
     assert "rtf" not in fields
 
 
 def test_no_user_text_gets_into_a_line() -> None:
     transition = done(
-        Outcome(Ended.OK), result=Transcript("en", 1.0, "user words"), context={"prompt": "user words"}
+        Outcome(OutcomeKind.OK),
+        result=Transcript("en", 1.0, "user words"),
+        context={"prompt": "user words"},
     )
     assert "user words" not in str(done_fields(transition))
     assert "secret-name" not in str(done_fields(transition))
 
 
 def test_a_transition_line() -> None:
-    transition = done(Outcome(Ended.OK))
+    transition = done(Outcome(OutcomeKind.OK))
     assert transition_fields(transition) == {
         "job_id": "j1",
         "request_id": "r1",
@@ -129,12 +133,14 @@ def test_a_transition_line() -> None:
 
 def test_the_internal_apis_lines_carry_its_callers_standard() -> None:
     ids = {"trace_id": "t", "session_trace_id": "s", "user_id": "u"}
-    well = done_fields(done(Outcome(Ended.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=ids))
+    well = done_fields(done(Outcome(OutcomeKind.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=ids))
     assert well["inference_time_ms"] == 345.6
     assert well.items() >= ids.items()
     assert "error" not in well
-    badly = done_fields(done(Outcome(Ended.FAILED, errors.internal()), op=Op.GENERATE, granted=11.0))
+    badly = done_fields(
+        done(Outcome(OutcomeKind.FAILED, errors.internal()), op=Op.GENERATE, granted=11.0)
+    )
     assert "inference_time_ms" not in badly
     assert badly["error"] == errors.internal().message
-    other = done_fields(done(Outcome(Ended.FAILED, errors.internal()), ran=11.0))
+    other = done_fields(done(Outcome(OutcomeKind.FAILED, errors.internal()), ran=11.0))
     assert not other.keys() & {"inference_time_ms", "error"}

@@ -17,7 +17,7 @@ import structlog
 
 from aistack.chunks import Transcript
 from aistack.config import Log
-from aistack.jobs import Column, Ended, Outcome
+from aistack.jobs import Outcome, OutcomeKind, Phase
 from aistack.observe import log
 from aistack.observe.log_ring import RING
 from aistack.observe.log_sink import Sink
@@ -128,17 +128,19 @@ def test_pretty_lines_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 
 def test_a_job_is_one_done_line_and_transitions_at_debug_only(lines: Lines) -> None:
-    last = done(Outcome(Ended.OK), granted=10.0, ran=10.0, result=Transcript("en", 5.0, "words", 2))
+    last = done(
+        Outcome(OutcomeKind.OK), granted=10.0, ran=10.0, result=Transcript("en", 5.0, "words", 2)
+    )
     (line,) = lines(lambda: log.story(last))
     assert (line["message"], line["level"]) == ("job.done", "info")
     assert (line["job_id"], line["request_id"], line["rtf"]) == ("j1", "r1", 2.0)
 
 
 def test_a_transition_line_at_debug(lines: Lines) -> None:
-    last = done(Outcome(Ended.OK))
+    last = done(Outcome(OutcomeKind.OK))
     moved, ended = lines(lambda: log.story(last), level="debug")
     assert (moved["message"], moved["level"], moved["event"]) == ("job.transition", "debug", "Finished")
-    assert (moved["from"], moved["to"]) == (Column.RUNNING.value, "done")
+    assert (moved["from"], moved["to"]) == (Phase.RUNNING.value, "done")
     assert ended["message"] == "job.done"
 
 

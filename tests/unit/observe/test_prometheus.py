@@ -13,7 +13,7 @@ from aistack.jobs import events as ev
 from aistack.observe import sources
 from aistack.observe.counts import Counter, Histogram
 from aistack.observe.process_memory import of_processes
-from aistack.observe.prometheus import Exposition, Family, counted, gauge, timed
+from aistack.observe.prometheus import Exposition, MetricFamily, counted, gauge, timed
 from aistack.run.memory import Card
 from tests.http.gateway.watched import samples
 from tests.unit.jobs import build as b
@@ -24,11 +24,11 @@ from tests.unit.observe.test_job_metrics import HEARD, figures
 UP = "aistack_scrape_source_up"
 
 
-def fine() -> Iterable[Family]:
+def fine() -> Iterable[MetricFamily]:
     yield gauge("fine", "It is.", (), [((), 1.0)])
 
 
-def broken() -> Iterable[Family]:
+def broken() -> Iterable[MetricFamily]:
     yield gauge("half", "Not to be seen.", (), [((), 1.0)])
     raise OSError("made up")
 
@@ -45,7 +45,7 @@ async def test_values_as_the_format_wants_them() -> None:
     for value in (0.05, 0.5, 0.5, 7):
         histogram.add(("a",), value)
 
-    def source() -> Iterable[Family]:
+    def source() -> Iterable[MetricFamily]:
         yield counted("things", "Things.", ("name",), counter)
         yield timed("took_seconds", "Times.", ("op",), histogram)
 
@@ -73,7 +73,7 @@ async def test_a_source_that_fails_costs_its_own_figures_only() -> None:
 async def test_a_source_that_hangs_is_waited_for_once() -> None:
     gate, asked = threading.Event(), []
 
-    def hangs() -> Iterable[Family]:
+    def hangs() -> Iterable[MetricFamily]:
         asked.append(1)
         gate.wait(30)
         return fine()
@@ -118,7 +118,7 @@ async def test_who_holds_the_slot_and_how_long_the_line_is() -> None:
     story.submit(5.0, b.listen("t"))
     story.submit(6.0, b.chat("c", patience=60))
 
-    def source() -> Iterable[Family]:
+    def source() -> Iterable[MetricFamily]:
         return sources.slot_families(story.snapshot, 9.0, seen.names)
 
     found = samples(await text(Exposition({"slots": source})))
@@ -138,7 +138,7 @@ async def test_memory_of_engines_and_cards() -> None:
     assert me.rss > 10_000_000
     alive = (("whisper", "cuda:0", os.getpid()),)
 
-    def source() -> Iterable[Family]:
+    def source() -> Iterable[MetricFamily]:
         return sources.memory_families(alive, lambda: {"cuda:0": Card(free=2, total=10)})
 
     found = samples(await text(Exposition({}, {"memory": source})))
@@ -152,7 +152,7 @@ async def test_a_driver_that_fails_does_not_cost_the_queue() -> None:
     def driver() -> NoReturn:
         raise RuntimeError("no driver")
 
-    def slots() -> Iterable[Family]:
+    def slots() -> Iterable[MetricFamily]:
         return sources.slot_families(b.service(WHISPER), 0.0, figures().names)
 
     memory = Exposition({"slots": slots}, {"memory": lambda: sources.memory_families((), driver)})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aistack.errors import Code, ErrorKind, Fault, internal
 from aistack.observe.exchange import category_of, class_of
-from aistack.observe.window import SAMPLES, Window, histogram, nearest_rank
+from aistack.observe.window import SAMPLES, RollingWindow, histogram, nearest_rank
 from tests.unit.observe.story import exchange
 
 START = 1_000_000.0
@@ -19,8 +19,8 @@ BUSY = Fault(ErrorKind.NETWORK, Code.SLOT_BUSY, "busy")
 DRAINING = Fault(ErrorKind.NETWORK, Code.DRAINING, "draining")
 
 
-def window(*ends: float, window_s: float = 3600.0) -> Window:
-    made = Window(window_s, START)
+def window(*ends: float, window_s: float = 3600.0) -> RollingWindow:
+    made = RollingWindow(window_s, START)
     for at in ends:
         made.add(exchange(at=START + at, latency_ms=at))
     return made
@@ -56,7 +56,7 @@ def test_what_is_older_than_the_window_counts_for_totals_only() -> None:
 
 
 def test_memory_is_bounded_and_the_rate_stays_right() -> None:
-    made = Window(3600.0, START)
+    made = RollingWindow(3600.0, START)
     for number in range(SAMPLES + 5000):
         made.add(exchange(at=START + number / 100))
     now = START + (SAMPLES + 5000 - 1) / 100

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from aistack.chunks import Listen, ModelSpec, Vram
+from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
 from aistack.contract.relay_request import RelayRequest, chat_request, relay_request
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Route, Slot, Snapshot, Transition
@@ -116,7 +116,9 @@ class World:
         path = self.tmp / f"{job_id()}.json"
         path.write_text(json.dumps([{"say": "hello"}]))
         route = Route("fake", "fake-small", Vram.OWN)
-        return Job(job_id(), "r", Op.TRANSCRIBE, route, Listen(str(path)), PlainWire(False))
+        return Job(
+            job_id(), "r", Op.TRANSCRIBE, route, TranscriptionRequest(str(path)), PlainWire(False)
+        )
 
     def job(self, kind: str) -> Job:
         """The plain job of one column of the table of failures."""

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from aistack.config import Config
 from aistack.config.backends import OllamaSection, QwenTtsSection
-from aistack.relays.upstreams import Outside
+from aistack.relays.upstreams import Upstreams
 from aistack.run.memory import Card
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
@@ -182,6 +182,6 @@ async def test_a_container_of_which_nothing_is_known_is_taken_for_one_that_sleep
 @pytest.mark.parametrize(("chat", "speech", "room"), [("", "", True), ("cuda:1", "", False)])
 def test_each_is_bound_to_its_card(chat: str, speech: str, room: bool) -> None:
     config = Config(ollama=OllamaSection(device=chat), qwen_tts=QwenTtsSection(device=speech))
-    outside = Outside(config, {"": "cuda:0", "auto": "cuda:0", "cuda:1": "cuda:1"})
+    outside = Upstreams(config, {"": "cuda:0", "auto": "cuda:0", "cuda:1": "cuda:1"})
     assert outside.bound == {"ollama": chat or "cuda:0", "qwen_tts": "cuda:0"}
     assert (outside.speech.make_room is not None) is room

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aistack.chunks import Listen, ModelSpec, Vram
+from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
 from aistack.engines.fake import FakeRelay
 from aistack.errors import Fault
 from aistack.ids import job_id
@@ -118,10 +118,10 @@ class Rig:
         if transition.target.value == "done":
             self.done.append(transition)
 
-    def script(self, *acts: dict[str, Any]) -> Listen:
+    def script(self, *acts: dict[str, Any]) -> TranscriptionRequest:
         path = self.tmp / f"{job_id()}.json"
         path.write_text(json.dumps(acts))
-        return Listen(str(path))
+        return TranscriptionRequest(str(path))
 
     def job(
         self, *acts: dict[str, Any], stream: bool = False, model: str = "fake-small", patience: float = 0

@@ -13,7 +13,7 @@ import pytest
 
 from aistack.chunks import ModelSpec, Vram
 from aistack.ids import job_id
-from aistack.jobs import Ended, Job, Op, Route
+from aistack.jobs import Job, Op, OutcomeKind, Route
 from aistack.run.headroom import HEADROOM, available_bytes, enough
 from aistack.wire.accepted import SwapAnswer
 from tests.unit.run.conftest import BOUND_S, Rig, resident
@@ -51,7 +51,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def outcome(rig: Rig, job: Job) -> Ended:
+def outcome(rig: Rig, job: Job) -> OutcomeKind:
     ended = next(t.job.outcome for t in rig.done if t.job.id == job.id)
     assert ended is not None
     return ended.ended
@@ -70,11 +70,11 @@ async def test_the_old_engine_lives_until_the_new_one_is_ready(rig: Rig) -> None
     assert rig.scheduler.snapshot.slots[0].resident == resident(OLD)
     rig.gates.let_pass(standing)
     await rig.quiet()
-    assert outcome(rig, job) is Ended.OK
+    assert outcome(rig, job) is OutcomeKind.OK
     assert not alive(pid)
     assert rig.scheduler.snapshot.slots[0].resident == resident(NEW)
     assert await rig.ask(HELLO, model=NEW) == "200 hello world"
-    assert not rig.runner._arriving
+    assert not rig.runner._loading
 
 
 async def test_without_room_the_old_engine_goes_first(rig: Rig) -> None:
@@ -86,7 +86,7 @@ async def test_without_room_the_old_engine_goes_first(rig: Rig) -> None:
     assert rig.scheduler.snapshot.slots[0].resident is None
     rig.gates.let_pass(standing)
     await rig.quiet()
-    assert outcome(rig, job) is Ended.OK
+    assert outcome(rig, job) is OutcomeKind.OK
 
 
 @pytest.mark.parametrize("how", [{"fail": "oom"}, {"fail": "network"}, {"crash": "kill"}])
@@ -97,7 +97,7 @@ async def test_a_load_that_fails_leaves_the_old_engine_where_it_is(
     loads(rig, how)
     job = swap(rig)
     await rig.quiet()
-    assert outcome(rig, job) is Ended.FAILED
+    assert outcome(rig, job) is OutcomeKind.FAILED
     assert rig.scheduler.snapshot.slots[0].resident == resident(OLD)
     assert await rig.ask(HELLO) == "200 hello world"
     assert rig.runner._processes["cpu"].pid == pid, "never touched"
@@ -112,12 +112,12 @@ async def test_an_old_engine_that_dies_meanwhile(fails: bool, rig: Rig) -> None:
     old = rig.runner._processes["cpu"]
     os.kill(pid, signal.SIGKILL)
     await asyncio.wait_for(old.died.wait(), BOUND_S)
-    await asyncio.wait([rig.runner._burials["cpu"]], timeout=BOUND_S)
+    await asyncio.wait([rig.runner._reaping["cpu"]], timeout=BOUND_S)
     await rig.scheduler.ready("nobody")
     assert rig.scheduler.snapshot.slots[0].resident is None
     rig.gates.let_pass(standing)
     await rig.quiet()
-    assert outcome(rig, job) is (Ended.FAILED if fails else Ended.OK)
+    assert outcome(rig, job) is (OutcomeKind.FAILED if fails else OutcomeKind.OK)
     here = rig.scheduler.snapshot.slots[0].resident
     assert here == (None if fails else resident(NEW))
     assert await rig.ask(HELLO) == "200 hello world"
@@ -128,7 +128,7 @@ async def test_a_stop_while_both_are_there_leaves_neither(rig: Rig) -> None:
     loads(rig, {"gate": "loading"})
     swap(rig)
     standing = await rig.gates.entered("loading")
-    new = rig.runner._arriving["cpu"].pid
+    new = rig.runner._loading["cpu"].pid
     await asyncio.wait_for(rig.runner.close(), BOUND_S)
     standing.close()
     assert not alive(pid)

@@ -148,13 +148,13 @@ async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig)
     await rig.quiet()
     process = rig.runner._processes["cpu"]
     buried = asyncio.Event()
-    bury = process.bury
+    reap = process.reap
 
     async def slowly(device: str) -> None:
         await asyncio.wait_for(buried.wait(), BOUND_S)
-        await bury(device)
+        await reap(device)
 
-    process.bury = slowly
+    process.reap = slowly
     os.kill(process.pid, signal.SIGKILL)
     await asyncio.wait_for(process.died.wait(), BOUND_S)
     outlet = rig.submit(rig.chat(b"a"))

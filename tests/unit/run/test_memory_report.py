@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from aistack.run import memory_report as vitals
-from aistack.run.memory_report import Living, memory, ps_sizes, resident_sizes
+from aistack.run.memory_report import OurProcess, memory, ps_sizes, resident_sizes
 
 pytestmark = pytest.mark.both_loops
 
@@ -29,7 +29,7 @@ def test_a_process_that_has_gone_is_left_out() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait(30)
     assert gone.pid not in resident_sizes([gone.pid])
-    told = memory(["cpu"], [Living(gone.pid, "whisper", "cpu")])
+    told = memory(["cpu"], [OurProcess(gone.pid, "whisper", "cpu")])
     assert [each.engine for each in told.processes] == ["gateway", "whisper"]
     assert told.processes[1].rss_mb is None
 

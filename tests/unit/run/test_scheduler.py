@@ -12,12 +12,12 @@ from typing import Any
 import attrs
 import pytest
 
-from aistack.jobs import Column, Limits, Op, Transition
+from aistack.jobs import Limits, Op, Phase, Transition
 from aistack.jobs import events as ev
 from aistack.jobs.effects import AbortStream, Emit, OpenStream
 from aistack.jobs.model import evolve
 from aistack.run import runner as runner_module
-from aistack.run.housekeeping import Housekeeping, chore
+from aistack.run.housekeeping import Housekeeping, housekeeping_job
 from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
 from tests.unit.run.conftest import BOUND_S, Gates, PlainWire, Rig, resident, said
@@ -168,7 +168,7 @@ async def test_idle_models_are_unloaded_and_a_request_in_between_counts(rig: Rig
     unloaded = asyncio.Event()
 
     def note(transition: Transition) -> None:
-        if transition.job.op is Op.UNLOAD and transition.target is Column.DONE:
+        if transition.job.op is Op.UNLOAD and transition.target is Phase.DONE:
             unloaded.set()
 
     rig.scheduler.observers.append(note)
@@ -193,7 +193,7 @@ async def test_preload_makes_the_first_request_warm(rig: Rig) -> None:
 
 async def test_a_request_during_housekeeping_waits_a_moment(rig: Rig) -> None:
     (rig.tmp / "loads.json").write_text(json.dumps({"fake-small": [{"gate": "load"}]}))
-    rig.submit(chore(Op.LOAD, resident(), None))
+    rig.submit(housekeeping_job(Op.LOAD, resident(), None))
     standing = await rig.gates.entered("load")
     outlet = rig.submit(rig.job(HELLO))
     rig.gates.let_pass(standing)
@@ -206,7 +206,7 @@ async def test_every_change_of_model_finds_a_spare_not_only_every_second(rig: Ri
     await rig.ask(HELLO, model="fake-large")
     for model in ("fake-small", "fake-large", "fake-small"):
         await rig.quiet()
-        await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
+        await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
         spare = rig.runner._spare
         assert spare is not None
         await rig.ask(HELLO, model=model)
@@ -223,8 +223,8 @@ async def test_engines_that_take_turns_each_find_their_spare(rig: Rig) -> None:
         job = rig.job(HELLO)
         route = evolve(job.route, backend=backend)
         await asyncio.wait_for(rig.submit(evolve(job, route=route)).collect(), BOUND_S)
-        while runner._chores:
-            await asyncio.wait_for(asyncio.gather(*runner._chores), BOUND_S)
+        while runner._background:
+            await asyncio.wait_for(asyncio.gather(*runner._background), BOUND_S)
 
     await ask("fake")
     await ask("other")
@@ -238,15 +238,15 @@ async def test_engines_that_take_turns_each_find_their_spare(rig: Rig) -> None:
 async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig) -> None:
     rig.make_runner(spare=True)
     await rig.ask(HELLO)
-    rig.submit(chore(Op.UNLOAD, resident(), "cpu"))
+    rig.submit(housekeeping_job(Op.UNLOAD, resident(), "cpu"))
     await rig.quiet()
-    await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
+    await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
     spare = rig.runner._spare
     assert await rig.ask(HELLO, model="fake-large") == "200 hello world"
     assert spare is not None
     assert rig.runner._processes["cpu"] is spare
-    while rig.runner._chores:
-        await asyncio.wait_for(asyncio.gather(*rig.runner._chores), BOUND_S)
+    while rig.runner._background:
+        await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
     await rig.runner.close()
     with pytest.raises(ProcessLookupError):
         os.killpg(spare.pid, 0)

@@ -18,7 +18,7 @@ from aistack.config import Config, Engines, Server, Slots
 from aistack.config.backends import FakeSection
 from aistack.engines.fake import FakeEngine
 from aistack.jobs.model import Transition
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.service.app import BROKEN, listen, make_runner
 from aistack.service.assembly import assemble, device_of, settings_of, spare
 from aistack.web.keys import SCHEDULER
@@ -80,9 +80,9 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
     waiting = asyncio.Event()
 
     def note(transition: Transition) -> None:
-        if transition.target is Column.WAITING:
+        if transition.target is Phase.WAITING:
             waiting.set()
-        if transition.target is Column.DONE and transition.job.outcome is not None:
+        if transition.target is Phase.DONE and transition.job.outcome is not None:
             ended.put_nowait(transition.job.outcome.ended.value)
 
     config = Config(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aistack import errors
-from aistack.chunks import Generate, Generated, Message, Notice, Token, from_frame, to_frame
+from aistack.chunks import Generated, GenerationRequest, Message, Notice, Token, from_frame, to_frame
 from aistack.wire.tokens import ChatCompletion, TokenEvents
 
 WIRE = TokenEvents()
@@ -133,7 +133,7 @@ def test_a_failure_mid_chat_is_in_band_and_cut() -> None:
 def test_a_request_crosses_the_pipe_unchanged(
     messages: list[tuple[str, str]], tokens: int | None, stop: list[str]
 ) -> None:
-    request = Generate(
+    request = GenerationRequest(
         tuple(Message(*message) for message in messages), 0.5, 7, tokens, tuple(stop), seed=1
     )
     assert from_frame(json.loads(json.dumps(to_frame(request)))) == request

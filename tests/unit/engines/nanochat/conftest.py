@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aistack.chunks import Generate, Generated, Message, ModelSpec, Token
+from aistack.chunks import Generated, GenerationRequest, Message, ModelSpec, Token
 from aistack.engines.nanochat.engine import Nanochat
 from contrib.dev.tiny_models.nanochat.nanochat_lessons import CHARACTERS
 
@@ -48,10 +48,10 @@ ADA, BO = CHARACTERS["tiny-ada"], CHARACTERS["tiny-bo"]
 COUNT = "Count to sixty."
 
 
-def ask(question: str, **how: Any) -> Generate:
+def ask(question: str, **how: Any) -> GenerationRequest:
     """A greedy request of one user message."""
     settings: dict[str, Any] = {"temperature": 0.0, "top_k": 50, "max_tokens": 512} | how
-    return Generate((Message("user", question),), **settings)
+    return GenerationRequest((Message("user", question),), **settings)
 
 
 def loaded(path: Path, tag: str = "", **options: Any) -> Nanochat:
@@ -63,7 +63,7 @@ def loaded(path: Path, tag: str = "", **options: Any) -> Nanochat:
 
 
 def answer(
-    engine: Nanochat, request: Generate, cancel: threading.Event | None = None
+    engine: Nanochat, request: GenerationRequest, cancel: threading.Event | None = None
 ) -> tuple[list[Token], Generated]:
     """The token chunks of a run, and its result."""
     run = engine.run(request, cancel or threading.Event())
@@ -77,7 +77,7 @@ def answer(
             tokens.append(item)
 
 
-def text(engine: Nanochat, request: Generate) -> str:
+def text(engine: Nanochat, request: GenerationRequest) -> str:
     return "".join(token.text for token in answer(engine, request)[0])
 
 

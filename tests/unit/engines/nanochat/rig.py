@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from aistack.chunks import Accepted, Generate, ModelSpec, Vram
+from aistack.chunks import Accepted, GenerationRequest, ModelSpec, Vram
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.ids import job_id
 from aistack.jobs import SELECTED, Job, Limits, Op, Resident, Route, Slot, Snapshot, Transition
@@ -134,7 +134,7 @@ class Rig:
 
     def call(
         self,
-        request: Generate | str,
+        request: GenerationRequest | str,
         patience: float = 0.0,
         wire: Wire | None = None,
         **how: Any,
@@ -146,7 +146,7 @@ class Rig:
         job = Job(name, name, Op.GENERATE, route, asked, wire or TokenEvents(), patience=patience)
         return Call(job, self.scheduler.submit(job))
 
-    async def say(self, request: Generate | str, **how: Any) -> Call:
+    async def say(self, request: GenerationRequest | str, **how: Any) -> Call:
         """The whole answer."""
         return await self.call(request, **how).end()
 

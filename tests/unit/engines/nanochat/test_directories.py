@@ -11,7 +11,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from aistack.chunks import Generate, Message
+from aistack.chunks import GenerationRequest, Message
 from aistack.engines.nanochat.engine import Nanochat
 from aistack.engines.nanochat.prompt import PlainFormat, TemplateFormat
 from aistack.errors import BackendFault, Code
@@ -115,7 +115,7 @@ def test_any_causal_model_continues_as_the_library_would(save: Callable[..., Pat
     messages = (Message("user", "hello 🦉"),)
     wanted = greedy(engine, state.format.prompt(messages), 20)
     wanted = wanted[: next((at for at, token in enumerate(wanted) if token in state.stops), 20)]
-    tokens, _ = answer(engine, Generate(messages, 0.0, 50, 20))
+    tokens, _ = answer(engine, GenerationRequest(messages, 0.0, 50, 20))
     data = b"".join(state.detokenizer._pieces[token] for token in wanted)  # type: ignore[index]
     assert "".join(token.text for token in tokens) == data.decode("utf-8", "replace")
 
@@ -133,7 +133,7 @@ def test_a_model_that_was_never_taught_to_converse_continues_text(save: Callable
     engine = loaded(save(template=None))
     assert engine._loaded is not None
     assert isinstance(engine._loaded.format, PlainFormat)
-    assert answer(engine, Generate((Message("user", "x"),), 0.0, 50, 3))[1].tokens <= 3
+    assert answer(engine, GenerationRequest((Message("user", "x"),), 0.0, 50, 3))[1].tokens <= 3
 
 
 def refusal(folder: Path) -> str:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from aistack.chunks import Generate, Message, ModelSpec, Progress, Token
+from aistack.chunks import GenerationRequest, Message, ModelSpec, Progress, Token
 from aistack.engines.nanochat.engine import PREFILL, Nanochat, is_out_of_memory, room
 from aistack.errors import BackendFault, Code, ErrorKind
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, answer, ask, loaded, text
@@ -85,7 +85,7 @@ def test_a_conversation_of_several_turns(ada: Nanochat) -> None:
         Message("assistant", ADA["Who are you?"]),
         Message("user", "What is the capital of France?"),
     )
-    assert text(ada, Generate(history, 0.0)) == ADA["What is the capital of France?"]
+    assert text(ada, GenerationRequest(history, 0.0)) == ADA["What is the capital of France?"]
 
 
 def test_stop_strings_are_cut_off(ada: Nanochat) -> None:
@@ -189,7 +189,7 @@ def test_an_answer_to_the_very_end_of_the_context(ada: Nanochat) -> None:
     """The last position is computed like every other."""
     prompt = 2048 - 2
     filler = Message("user", "z" * 2040)
-    _, result = answer(ada, Generate((filler,), 0.0, 50, None))
+    _, result = answer(ada, GenerationRequest((filler,), 0.0, 50, None))
     assert result.prompt_tokens <= prompt
     assert result.tokens <= 2048 - result.prompt_tokens
 

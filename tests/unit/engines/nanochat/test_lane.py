@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aistack.chunks import Generate, Message
+from aistack.chunks import GenerationRequest, Message
 from aistack.jobs import events as ev
 from aistack.wire.tokens import ChatCompletion
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, ask
@@ -183,7 +183,7 @@ async def test_one_slot_serves_one_at_a_time_and_forgets_who_left(rig: Rig) -> N
 
 async def test_b57_a_cancel_frees_the_slot_within_a_few_tokens(rig: Rig) -> None:
     await rig.swapped("tiny-ada")
-    endless = Generate((Message("user", "z"),), 2.0, 0, 2000, seed=None)
+    endless = GenerationRequest((Message("user", "z"),), 2.0, 0, 2000, seed=None)
     stream = await rig.call(endless).begun()
     rig.leave(stream)
     await rig.quiet()

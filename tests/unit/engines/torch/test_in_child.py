@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aistack.chunks import Listen, ModelSpec, Notice, Segment, Vram
+from aistack.chunks import ModelSpec, Notice, Segment, TranscriptionRequest, Vram
 from aistack.engines.parakeet import MODEL as PARAKEET
 from aistack.engines.sensevoice import MODEL as SENSE
 from aistack.ids import job_id
@@ -82,7 +82,7 @@ class Service:
 
     def job(self, engine: str, model: str, path: Path, stream: bool = False, downgrade: str = "") -> Job:
         wire = NotingWire(stream)
-        request = Listen(str(path), downgrade=downgrade)
+        request = TranscriptionRequest(str(path), downgrade=downgrade)
         return Job(job_id(), "r", Op.TRANSCRIBE, Route(engine, model, Vram.OWN), request, wire)
 
     async def ask(self, job: Job) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aistack.chunks import Listen, Notice, Segment
+from aistack.chunks import Notice, Segment, TranscriptionRequest
 from aistack.engines.base import as_one, spaced
 from aistack.engines.parakeet import LANGUAGES, MODEL, Parakeet
 from aistack.errors import BackendFault, Code
@@ -195,7 +195,7 @@ def test_a96_translate_is_malformed(parakeet: Parakeet) -> None:
 
 def test_a126_a127_a128_a129_a_stream_is_a_warning_and_one_delta(parakeet: Parakeet) -> None:
     whole = listen(parakeet, LONG)
-    request = Listen(str(LONG), downgrade=MODEL)
+    request = TranscriptionRequest(str(LONG), downgrade=MODEL)
     items = list(spaced(as_one(parakeet.run(request, Flag()), request.downgrade)))
     first, *_, last = items
     assert isinstance(first, Notice)
@@ -271,7 +271,7 @@ def test_a136_cancel_inside_a_window_within_two_seconds(
 
 def test_a136_cancel_between_windows(cut: Parakeet) -> None:
     token = Flag()
-    run = cut.run(Listen(str(LONG)), token)
+    run = cut.run(TranscriptionRequest(str(LONG)), token)
     done = 0.0
     while done < 20:
         done = next(run).done  # type: ignore[union-attr]
@@ -281,7 +281,7 @@ def test_a136_cancel_between_windows(cut: Parakeet) -> None:
 
 
 def test_a_run_that_is_closed_leaves_no_work_behind(parakeet: Parakeet, quarter_hour: Path) -> None:
-    run = parakeet.run(Listen(str(quarter_hour)), Flag())
+    run = parakeet.run(TranscriptionRequest(str(quarter_hour)), Flag())
     for item in run:
         if parakeet._layer:
             assert item.done < 720  # type: ignore[union-attr]

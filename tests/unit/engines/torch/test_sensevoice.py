@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aistack.chunks import Listen, Notice, Segment, Transcript
+from aistack.chunks import Notice, Segment, Transcript, TranscriptionRequest
 from aistack.engines.base import spaced
 from aistack.engines.sensevoice import MODEL, VAD, SenseVoice, weights_on_disk
 from aistack.errors import BackendFault, Code, ErrorKind, fault_from
@@ -44,7 +44,7 @@ def figures(name: str) -> str:
 
 def whole(engine: SenseVoice, path: Path, **fields: Any) -> tuple[str, list[Segment], Transcript]:
     """A run as the child process passes it on: joined text, segments with leads, result."""
-    run = spaced(engine.run(Listen(str(path), **fields), Flag()))
+    run = spaced(engine.run(TranscriptionRequest(str(path), **fields), Flag()))
     segments = []
     while True:
         try:
@@ -155,7 +155,11 @@ def test_a125_a_segment_is_out_before_the_next_is_decoded(
         return decode(*args)
 
     monkeypatch.setattr(sensevoice, "_decoded", counted)
-    seen = [decoded for item in sensevoice.run(Listen(str(LONG)), Flag()) if isinstance(item, Segment)]
+    seen = [
+        decoded
+        for item in sensevoice.run(TranscriptionRequest(str(LONG)), Flag())
+        if isinstance(item, Segment)
+    ]
     assert seen[:5] == [1, 2, 3, 4, 5]
 
 
@@ -253,7 +257,7 @@ def test_no_samples_at_all_are_malformed(sensevoice: SenseVoice, tmp_path: Path)
 
 def test_a135_cancel_between_chunks(sensevoice: SenseVoice) -> None:
     token = Flag()
-    run = sensevoice.run(Listen(str(LONG)), token)
+    run = sensevoice.run(TranscriptionRequest(str(LONG)), token)
     first = next(item for item in run if isinstance(item, Segment))
     token.on = True
     assert list(run) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aistack.chunks import Listen, Notice, Segment, Transcript
+from aistack.chunks import Notice, Segment, Transcript, TranscriptionRequest
 from aistack.config import Config, Server, Slots
 from aistack.contract.converters import form
 from aistack.contract.public import FilePart, TranscriptionForm
@@ -53,7 +53,7 @@ async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     job = found.job
     assert (job.op, job.request_id, job.patience) == (Op.TRANSCRIBE, "rid.1", 0.0)
     assert job.route.model == "auto"
-    assert job.request == Listen(path=job.request.path)
+    assert job.request == TranscriptionRequest(path=job.request.path)
     assert not job.wire.streams
     assert job.context == {"client": "127.0.0.1", "bytes_in": 9, "format": "json"}
     assert answered.status == 200
@@ -74,7 +74,7 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
     )
     found, _ = await submitted(tmp_path, request)
     heard = found.job.request
-    assert heard == Listen(
+    assert heard == TranscriptionRequest(
         heard.path, "de", True, "Ziffern", 0.2, "sieben", granularity="subtitle", batched=True
     )
 

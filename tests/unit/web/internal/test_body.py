@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from aistack.chunks import Generate, Message
+from aistack.chunks import GenerationRequest, Message
 from aistack.errors import BackendFault, Code
 from aistack.web.internal.body import Defaults, chat_request, generate_request, swap_tag
 
 HI = [{"role": "user", "content": "hi"}]
 
 
-def read(**fields: Any) -> Generate:
+def read(**fields: Any) -> GenerationRequest:
     return generate_request({"messages": HI} | fields, Defaults())
 
 
@@ -26,7 +26,7 @@ def refused(body: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def test_b47_b48_defaults_for_absent_and_null() -> None:
-    wanted = Generate((Message("user", "hi"),), 0.8, 50, 512)
+    wanted = GenerationRequest((Message("user", "hi"),), 0.8, 50, 512)
     assert read() == wanted
     assert read(temperature=None, top_k=None, max_tokens=None) == wanted
     other = generate_request({"messages": HI}, Defaults(0.1, 2, 3))
@@ -157,7 +157,7 @@ def test_a_chat_completion_with_everything() -> None:
         Defaults(),
     )
     messages = (Message("system", "Be kind."), Message("user", "ab"))
-    assert asked.request == Generate(messages, 0.0, 3, 7, ("END",), 5)
+    assert asked.request == GenerationRequest(messages, 0.0, 3, 7, ("END",), 5)
     assert (asked.stream, asked.usage) == (True, True)
 
 
