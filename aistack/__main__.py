@@ -2,7 +2,7 @@
 
 import sys
 
-from aistack.cli import main
+from aistack.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

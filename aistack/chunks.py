@@ -7,7 +7,7 @@ Times are seconds from the start of the audio; text is without leading or traili
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -43,7 +43,7 @@ class ModelSpec:
 
 
 @frozen
-class Listen:
+class TranscriptionRequest:
     """Transcribe (or translate to English) the audio file at `path`.
 
     `language` is a primary subtag or none; `hotwords` and `prompt` reach engines that know them;
@@ -63,7 +63,7 @@ class Listen:
 
 
 @frozen
-class Speak:
+class SynthesisRequest:
     """Say `text` in `voice` (an engine's own name or one of OpenAI's), `speed` times as fast.
 
     `format` is one of `speaking.FORMATS`; `language` is a subtag such as "de", or none for the
@@ -86,7 +86,7 @@ class Message:
 
 
 @frozen
-class Generate:
+class GenerationRequest:
     """Continue the conversation with the assistant's next turn.
 
     `temperature` 0 takes the likeliest token every time; `top_k` 0 filters nothing; `max_tokens`
@@ -230,6 +230,9 @@ class Accepted:
 
 Result = Transcript | Tail | Generated | Accepted
 
+Report = Callable[[Progress], None]
+"""How a load shows that it is alive and how far it is."""
+
 # --- text ------------------------------------------------------------------------------------------
 
 _UNSPACED = (
@@ -266,7 +269,7 @@ _BY_NAME: dict[str, Any] = {
     for kind in (
         *(Segment, Notice, Head, Piece, Token, Progress),
         *(Transcript, Tail, Generated),
-        *(ModelSpec, Listen, Speak, Generate),
+        *(ModelSpec, TranscriptionRequest, SynthesisRequest, GenerationRequest),
     )
 }
 
@@ -294,7 +297,7 @@ def from_frame(frame: Mapping[str, Any]) -> Any:
         fields["headers"] = tuple((name, value) for name, value in fields["headers"])
     elif kind is Piece or kind is Tail:
         fields["data"] = base64.b64decode(fields["data"])
-    elif kind is Generate:
+    elif kind is GenerationRequest:
         fields["messages"] = tuple(Message(**message) for message in fields["messages"])
         fields["stop"] = tuple(fields["stop"])
     return kind(**fields)

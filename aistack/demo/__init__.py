@@ -15,7 +15,7 @@ from attrs import evolve
 
 from aistack.config import Config
 from aistack.demo import chat, speech
-from aistack.screen import EngineNote
+from aistack.routing.notes import EngineNote
 
 STOP_S = 1.0
 """How long a call still under way may take to end: the gateway has drained before."""

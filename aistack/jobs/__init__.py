@@ -7,25 +7,25 @@ from aistack.jobs.model import (
     Job,
     Limits,
     Outcome,
-    Reaction,
     Resident,
     Route,
     Slot,
     Snapshot,
     Transition,
 )
-from aistack.jobs.states import Column, Ended, Mode, Op, State
+from aistack.jobs.reaction import Reaction
+from aistack.jobs.states import Mode, Op, OutcomeKind, Phase, State
 
 __all__ = [
     "SELECTED",
-    "Column",
-    "Ended",
     "IllegalTransition",
     "Job",
     "Limits",
     "Mode",
     "Op",
     "Outcome",
+    "OutcomeKind",
+    "Phase",
     "Reaction",
     "Resident",
     "Route",

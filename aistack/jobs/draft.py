@@ -8,18 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from aistack.jobs.effects import Discard, Effect
-from aistack.jobs.model import (
-    Broken,
-    Job,
-    Outcome,
-    Reaction,
-    Resident,
-    Slot,
-    Snapshot,
-    Transition,
-    evolve,
-)
-from aistack.jobs.states import Column, Mode, State
+from aistack.jobs.model import Broken, Job, Outcome, Resident, Slot, Snapshot, Transition, evolve
+from aistack.jobs.reaction import Reaction
+from aistack.jobs.states import Mode, Phase, State
 
 
 class Draft:
@@ -110,12 +101,12 @@ class Draft:
         self.write(changed)
         return changed
 
-    def move(self, job: Job, source: Column | None, **changes: Any) -> Job:
-        """As `change`, and a transition for the log; `source` is the column it came from."""
+    def move(self, job: Job, source: Phase | None, **changes: Any) -> Job:
+        """As `change`, and a transition for the log; `source` is the phase it came from."""
         if "state" in changes:
             changes["since"] = self.at
         changed = self.change(job, **changes)
-        self.transitions.append(Transition(changed, source, self.event, changed.column, self.at))
+        self.transitions.append(Transition(changed, source, self.event, changed.phase, self.at))
         return changed
 
     def leave_line(self, job: Job) -> None:
@@ -125,14 +116,14 @@ class Draft:
         """Give the job's slot back."""
         self.set_slot(self.slot_of(job).device, holder=None)
 
-    def end(self, job: Job, source: Column | None, outcome: Outcome) -> None:
+    def end(self, job: Job, source: Phase | None, outcome: Outcome) -> None:
         """The job is DONE: out of line, slot and book; Discard is its last effect."""
         if job.slot is not None:
             self.release(job)
         if job.id in self.line:
             self.leave_line(job)
         done = evolve(job, state=State.DONE, step=None, since=self.at, outcome=outcome)
-        self.transitions.append(Transition(done, source, self.event, Column.DONE, self.at))
+        self.transitions.append(Transition(done, source, self.event, Phase.DONE, self.at))
         self.say(Discard(job.id))
         if job.id in self.jobs:
             if not self._jobs_copied:

@@ -102,7 +102,7 @@ class Vanished:
 
 
 @frozen(slots=False)
-class Spoiled:
+class RenderFailed:
     """An answer of this job could not be put into its format: our bug, and its step still runs."""
 
     job_id: str
@@ -150,11 +150,11 @@ JobEvent = (
     | Finished
     | Failed
     | Stopped
-    | Spoiled
+    | RenderFailed
     | WaitExpired
     | OpenDue
 )
-"""Events about one job already submitted, looked up by (column, type)."""
+"""Events about one job already submitted, looked up by (phase, type)."""
 
 Event = Submitted | JobEvent | Vanished | DrainBegan | DrainExpired
 FINAL_REPORTS = (Evicted, Loaded, Finished, Failed, Stopped)

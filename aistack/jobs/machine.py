@@ -12,20 +12,21 @@ from aistack import errors
 from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.draft import Draft
-from aistack.jobs.model import Job, Reaction, Snapshot
-from aistack.jobs.states import HOLDING, Column, Mode
+from aistack.jobs.model import Job, Snapshot
+from aistack.jobs.reaction import Reaction
+from aistack.jobs.states import HOLDING, Mode, Phase
 from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
 
 
 class IllegalTransition(Exception):
     """An event met a cell that refuses it: a bug, told with the job's story."""
 
-    def __init__(self, event: ev.Event, column: Column, because: str, job: Job | None) -> None:
+    def __init__(self, event: ev.Event, phase: Phase, because: str, job: Job | None) -> None:
         job_id = getattr(event, "job_id", "?")
         story = f"; step {job.step.value if job.step else None}, op {job.op.value}" if job else ""
-        super().__init__(f"{type(event).__name__} for job {job_id} in {column.value}: {because}{story}")
+        super().__init__(f"{type(event).__name__} for job {job_id} in {phase.value}: {because}{story}")
         self.event = event
-        self.column = column
+        self.phase = phase
         self.because = because
 
 
@@ -57,17 +58,17 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
 
 def _apply(draft: Draft, job: Job | None, event: ev.Event) -> None:
     """Look the cell up, check it, carry it out."""
-    column = Column.DONE if job is None else job.column
-    cell = TABLE[column][type(event)]
+    phase = Phase.DONE if job is None else job.phase
+    cell = TABLE[phase][type(event)]
     if isinstance(cell, Refusal):
-        raise IllegalTransition(event, column, cell.because, job)
+        raise IllegalTransition(event, phase, cell.because, job)
     if job is None:
         return
     cell.do(draft, job, event)
     after = draft.jobs.get(job.id)
-    target = Column.DONE if after is None else after.column
+    target = Phase.DONE if after is None else after.phase
     if target not in cell.to:
-        raise IllegalTransition(event, column, f"the row led to {target.value}", job)
+        raise IllegalTransition(event, phase, f"the row led to {target.value}", job)
 
 
 def _vanished(draft: Draft, event: ev.Vanished) -> None:
@@ -88,13 +89,13 @@ def _release(draft: Draft) -> None:
 def _served(draft: Draft, job: Job) -> bool:
     """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
     if job.reached and not plan.unreached(draft, job):
-        complete(draft, job, Column.WAITING)
+        complete(draft, job, Phase.WAITING)
         return True
     slot = plan.choose(draft, job)
     if slot is None:
         return False
     draft.leave_line(job)
-    grant(draft, job, Column.WAITING, slot.device)
+    grant(draft, job, Phase.WAITING, slot.device)
     return True
 
 
@@ -107,7 +108,7 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     """
     job_id = getattr(event, "job_id", None)
     job = snapshot.jobs.get(job_id) if job_id is not None else None
-    if job is None or job.column not in HOLDING:
+    if job is None or job.phase not in HOLDING:
         return None
     match event:
         case ev.Failed() | ev.Stopped():
@@ -121,8 +122,8 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
         case ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
-            return ev.Spoiled(job.id, errors.internal(), event.at)
-        case ev.Spoiled():
+            return ev.RenderFailed(job.id, errors.internal(), event.at)
+        case ev.RenderFailed():
             return None
         case ev.Submitted() | ev.Vanished() | ev.DrainBegan() | ev.DrainExpired():
             return None

@@ -1,4 +1,4 @@
-"""The values the machine works on: Job, Slot, Snapshot, and what `handle` returns.
+"""The values the machine works on: Job, Slot, Snapshot and what they are made of.
 
 All are immutable. They are kept as ordinary (not slotted) frozen attrs classes because `evolve`
 copies their dict: ten times cheaper than `attrs.evolve`, and it runs for every chunk of every job.
@@ -7,17 +7,14 @@ copies their dict: ten times cheaper than `attrs.evolve`, and it runs for every 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
 from aistack.chunks import Chunk, Progress, Result, Vram
 from aistack.errors import Fault
-from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
+from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
 from aistack.wire.base import Wire
-
-if TYPE_CHECKING:
-    from aistack.jobs.effects import Effect
 
 T = TypeVar("T")
 
@@ -78,7 +75,7 @@ class Kept:
 class Outcome:
     """How a job ended, and the fault if there was one."""
 
-    ended: Ended
+    ended: OutcomeKind
     fault: Fault | None = None
 
 
@@ -128,17 +125,17 @@ class Job:
         return self.op in HOUSEKEEPING or self.answered
 
     @property
-    def column(self) -> Column:
+    def phase(self) -> Phase:
         if self.state is State.ADMITTED:
-            return Column.WAITING if self.slot is None else Column.PREPARING
+            return Phase.WAITING if self.slot is None else Phase.PREPARING
         return _COLUMN[self.state]
 
 
 _COLUMN = {
-    State.RUNNING: Column.RUNNING,
-    State.STREAMING: Column.STREAMING,
-    State.CANCELLED: Column.CANCELLED,
-    State.DONE: Column.DONE,
+    State.RUNNING: Phase.RUNNING,
+    State.STREAMING: Phase.STREAMING,
+    State.CANCELLED: Phase.CANCELLED,
+    State.DONE: Phase.DONE,
 }
 
 
@@ -201,16 +198,7 @@ class Transition:
     """One log record. `job` is the job after it; `source` is none for a submission."""
 
     job: Job
-    source: Column | None
+    source: Phase | None
     event: str
-    target: Column
+    target: Phase
     at: float
-
-
-@frozen(slots=False)
-class Reaction:
-    """What `handle` returns: the new world, what to log, and what to do, in order."""
-
-    snapshot: Snapshot
-    transitions: tuple[Transition, ...]
-    effects: tuple[Effect, ...]

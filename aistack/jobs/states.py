@@ -23,7 +23,7 @@ class State(Enum):
     """Over; an Outcome says how. The job leaves the book in the same reaction."""
 
 
-class Column(Enum):
+class Phase(Enum):
     """How the table is keyed: ADMITTED has two faces."""
 
     WAITING = "waiting"
@@ -34,8 +34,8 @@ class Column(Enum):
     DONE = "done"
 
 
-HOLDING = frozenset({Column.PREPARING, Column.RUNNING, Column.STREAMING, Column.CANCELLED})
-"""Columns in which a job holds a slot and has exactly one step outstanding."""
+HOLDING = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.STREAMING, Phase.CANCELLED})
+"""Phases in which a job holds a slot and has exactly one step outstanding."""
 
 
 class Mode(Enum):
@@ -71,7 +71,7 @@ class Step(Enum):
     RUN = "run"
 
 
-class Ended(Enum):
+class OutcomeKind(Enum):
     """How a DONE job ended."""
 
     OK = "ok"

@@ -1,4 +1,4 @@
-"""THE TABLE: what every event does to a job in every column. Everything that decides a transition
+"""THE TABLE: what every event does to a job in every phase. Everything that decides a transition
 is in this file; `plan.py` decides only the slot and the next step.
 
 Every cell is filled: a Row, or a Refusal with the sentence why it cannot happen. A row names the
@@ -20,21 +20,13 @@ from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.busy import busy_fault
 from aistack.jobs.draft import Draft
-from aistack.jobs.effects import (
-    AbortStream,
-    Cancel,
-    CloseStream,
-    Emit,
-    OpenStream,
-    Respond,
-    SetTimer,
-)
+from aistack.jobs.effects import AbortStream, Cancel, CloseStream, Emit, OpenStream, Respond, SetTimer
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
 from aistack.jobs.model import SELECTED, Job, Kept, Outcome, evolve
-from aistack.jobs.states import HOUSEKEEPING, Column, Ended, Mode, Op, State, Step
+from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
 from aistack.wire.base import refusal
 
-W, P, R, S, C, D = Column
+W, P, R, S, C, D = Phase
 
 
 @frozen
@@ -42,7 +34,7 @@ class Row:
     """What to do; `to` are the columns the job may be in afterwards."""
 
     do: Callable[[Draft, Job, Any], None]
-    to: tuple[Column, ...]
+    to: tuple[Phase, ...]
 
     @property
     def says(self) -> str:
@@ -79,10 +71,10 @@ def give_up(d: Draft, job: Job, fault: Fault) -> None:
     """Tell the client and stop the work; the slot stays held until the step reports."""
     tell(d, job, fault)
     d.say(Cancel(job.id))
-    d.move(job, job.column, state=State.CANCELLED, outcome=Outcome(Ended.REVOKED, fault))
+    d.move(job, job.phase, state=State.CANCELLED, outcome=Outcome(OutcomeKind.REVOKED, fault))
 
 
-def advance(d: Draft, job: Job, source: Column | None, evicted: bool = False) -> None:
+def advance(d: Draft, job: Job, source: Phase | None, evicted: bool = False) -> None:
     """Issue the holder's next step, or finish it if it needs none."""
     slot = d.slot_of(job)
     following = plan.next_step(job, slot, evicted)
@@ -98,27 +90,27 @@ def advance(d: Draft, job: Job, source: Column | None, evicted: bool = False) ->
     d.say(effect)
 
 
-def complete(d: Draft, job: Job, source: Column | None) -> None:
+def complete(d: Draft, job: Job, source: Phase | None) -> None:
     """A job that is done without a run. A SWAP goes on to the next slot with old weights."""
     if job.op is not Op.SWAP:
-        d.end(job, source, Outcome(Ended.OK))
+        d.end(job, source, Outcome(OutcomeKind.OK))
         return
     if job.slot is not None:
         d.release(job)
         job = d.change(job, reached=(*job.reached, job.slot), slot=None, step=None)
     if not plan.unreached(d, job):
         d.set(selected=job.route.resident, selected_ok=True)
-        d.end(job, source, Outcome(Ended.OK))
+        d.end(job, source, Outcome(OutcomeKind.OK))
         return
     if d.mode is Mode.DRAINING:
-        d.end(job, source, Outcome(Ended.REVOKED, errors.shutting_down()))
+        d.end(job, source, Outcome(OutcomeKind.REVOKED, errors.shutting_down()))
         return
     job = d.move(job, source, turn=job.turn + 1)
     d.set(line=(job.id, *d.line))
     d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), d.base.limits.swap_drain))
 
 
-def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
+def grant(d: Draft, job: Job, source: Phase | None, device: str) -> None:
     """The job becomes the holder of a slot, and its first step is issued."""
     d.set_slot(device, holder=job.id)
     job = evolve(plan.resolve(job, d.selected), slot=device, since=d.at)
@@ -130,9 +122,9 @@ def grant(d: Draft, job: Job, source: Column | None, device: str) -> None:
     advance(d, job, source)
 
 
-def reject(d: Draft, job: Job, fault: Fault, ended: Ended = Ended.REJECTED) -> None:
+def reject(d: Draft, job: Job, fault: Fault, ended: OutcomeKind = OutcomeKind.REJECTED) -> None:
     """A job that never got a slot."""
-    source = job.column if job.id in d.jobs else None
+    source = job.phase if job.id in d.jobs else None
     tell(d, job, fault)
     d.end(job, source, Outcome(ended, fault))
 
@@ -154,7 +146,7 @@ def submitted(d: Draft, job: Job) -> None:
         d.say(Respond(job.id, job.wire.body((), Accepted(word, current))))
         job = evolve(job, answered=True)
         if settled:
-            d.end(job, None, Outcome(Ended.OK))
+            d.end(job, None, Outcome(OutcomeKind.OK))
             return
     if not job.detached:
         job = evolve(job, streams=job.wire.streams)
@@ -204,7 +196,7 @@ def stand_in_line(d: Draft, job: Job) -> None:
     """No slot now: wait if the caller asked for it or the wait is short by nature, else refuse."""
     limits = d.base.limits
     if job.op in HOUSEKEEPING:
-        d.end(job, None, Outcome(Ended.REJECTED))
+        d.end(job, None, Outcome(OutcomeKind.REJECTED))
         return
     if job.op is Op.SWAP:
         job = d.move(job, None, turn=job.turn + 1)
@@ -236,26 +228,26 @@ def evicted(d: Draft, job: Job, e: ev.Evicted) -> None:
     """The slot is empty, or its model spared; next step."""
     if not e.spared:
         d.set_slot(d.slot_of(job).device, resident=None)
-    advance(d, job, Column.PREPARING, evicted=True)
+    advance(d, job, Phase.PREPARING, evicted=True)
 
 
 def evicted_for_nobody(d: Draft, job: Job, e: ev.Evicted) -> None:
     """The slot is empty, or its model spared; the job that wanted it has gone."""
     if not e.spared:
         d.set_slot(d.slot_of(job).device, resident=None)
-    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+    d.end(job, Phase.CANCELLED, job.outcome or Outcome(OutcomeKind.CANCELLED))
 
 
 def loaded(d: Draft, job: Job, e: ev.Loaded) -> None:
     """The model is resident; next step."""
     note_loaded(d, job)
-    advance(d, job, Column.PREPARING)
+    advance(d, job, Phase.PREPARING)
 
 
 def loaded_for_nobody(d: Draft, job: Job, e: ev.Loaded) -> None:
     """The model is resident and stays, for it is paid for; the job has gone."""
     note_loaded(d, job)
-    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+    d.end(job, Phase.CANCELLED, job.outcome or Outcome(OutcomeKind.CANCELLED))
 
 
 def progressed(d: Draft, job: Job, e: ev.Progressed) -> None:
@@ -273,7 +265,7 @@ def produced_first(d: Draft, job: Job, e: ev.Produced) -> None:
     d.say(OpenStream(job.id, head))
     if frame is not None:
         d.say(Emit(job.id, frame))
-    d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
+    d.move(job, Phase.RUNNING, state=State.STREAMING, opened=True, first=d.at)
 
 
 def produced_next(d: Draft, job: Job, e: ev.Produced) -> None:
@@ -294,7 +286,7 @@ def finished_running(d: Draft, job: Job, e: ev.Finished) -> None:
     else:
         parts = job.parts.in_order() if job.parts is not None else ()
         d.say(Respond(job.id, job.wire.body(parts, e.result)))
-    d.end(evolve(job, first=d.at, result=e.result), Column.RUNNING, Outcome(Ended.OK))
+    d.end(evolve(job, first=d.at, result=e.result), Phase.RUNNING, Outcome(OutcomeKind.OK))
 
 
 def finished_streaming(d: Draft, job: Job, e: ev.Finished) -> None:
@@ -303,54 +295,54 @@ def finished_streaming(d: Draft, job: Job, e: ev.Finished) -> None:
     if tail is not None:
         d.say(Emit(job.id, tail))
     d.say(CloseStream(job.id))
-    d.end(evolve(job, result=e.result), Column.STREAMING, Outcome(Ended.OK))
+    d.end(evolve(job, result=e.result), Phase.STREAMING, Outcome(OutcomeKind.OK))
 
 
 def finished_for_nobody(d: Draft, job: Job, e: ev.Finished) -> None:
     """The answer came too late."""
-    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+    d.end(job, Phase.CANCELLED, job.outcome or Outcome(OutcomeKind.CANCELLED))
 
 
 def failed(d: Draft, job: Job, e: ev.Failed) -> None:
     """Tell the client; the slot is free."""
-    source = job.column
+    source = job.phase
     note_lost(d, job, e.lost)
     note_failed_load(d, job, e.fault)
     tell(d, job, e.fault)
-    d.end(job, source, Outcome(Ended.FAILED, e.fault))
+    d.end(job, source, Outcome(OutcomeKind.FAILED, e.fault))
 
 
 def failed_for_nobody(d: Draft, job: Job, e: ev.Failed) -> None:
     """Logged; the slot is free."""
     note_lost(d, job, e.lost)
     note_failed_load(d, job, e.fault)
-    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED, e.fault))
+    d.end(job, Phase.CANCELLED, job.outcome or Outcome(OutcomeKind.CANCELLED, e.fault))
 
 
 def stopped(d: Draft, job: Job, e: ev.Stopped) -> None:
     """The work has really ended; the slot is free."""
     note_lost(d, job, e.lost)
-    d.end(job, Column.CANCELLED, job.outcome or Outcome(Ended.CANCELLED))
+    d.end(job, Phase.CANCELLED, job.outcome or Outcome(OutcomeKind.CANCELLED))
 
 
-def spoiled(d: Draft, job: Job, e: ev.Spoiled) -> None:
+def render_failed(d: Draft, job: Job, e: ev.RenderFailed) -> None:
     """Tell the client, stop the work, hold the slot until it has stopped."""
     tell(d, job, e.fault)
     d.say(Cancel(job.id))
-    d.move(job, job.column, state=State.CANCELLED, outcome=Outcome(Ended.FAILED, e.fault))
+    d.move(job, job.phase, state=State.CANCELLED, outcome=Outcome(OutcomeKind.FAILED, e.fault))
 
 
 def gone_waiting(d: Draft, job: Job, e: ev.ClientGone) -> None:
     """Leave the line (a detached job stays: nobody listens to it anyway)."""
     if not job.detached:
-        d.end(job, Column.WAITING, Outcome(Ended.CANCELLED))
+        d.end(job, Phase.WAITING, Outcome(OutcomeKind.CANCELLED))
 
 
 def gone(d: Draft, job: Job, e: ev.ClientGone) -> None:
     """Stop the work, hold the slot until it has stopped (a detached job stays)."""
     if not job.detached:
         d.say(Cancel(job.id))
-        d.move(job, job.column, state=State.CANCELLED)
+        d.move(job, job.phase, state=State.CANCELLED)
 
 
 def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
@@ -359,7 +351,7 @@ def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
         return
     if job.op is Op.SWAP:
         late = errors.draining("The running work did not end in time; the weights were not changed.")
-        reject(d, job, late, Ended.FAILED)
+        reject(d, job, late, OutcomeKind.FAILED)
         return
     reject(d, job, busy_fault(d, job))
 
@@ -373,12 +365,12 @@ def open_preparing(d: Draft, job: Job, e: ev.OpenDue) -> None:
 def open_running(d: Draft, job: Job, e: ev.OpenDue) -> None:
     """Send the headers now."""
     d.say(OpenStream(job.id, job.wire.head(None)))
-    d.move(job, Column.RUNNING, state=State.STREAMING, opened=True, first=d.at)
+    d.move(job, Phase.RUNNING, state=State.STREAMING, opened=True, first=d.at)
 
 
 def drain_waiting(d: Draft, job: Job, e: ev.DrainBegan) -> None:
     """Revoked: the service is stopping."""
-    reject(d, job, errors.shutting_down(), Ended.REVOKED)
+    reject(d, job, errors.shutting_down(), OutcomeKind.REVOKED)
 
 
 def drain_expired(d: Draft, job: Job, e: ev.DrainExpired) -> None:
@@ -399,7 +391,7 @@ Cell = Row | Refusal
 SUBMITTED_TO = (W, P, R, D)
 """Where a submission may lead."""
 
-TABLE: Mapping[Column, Mapping[type, Cell]] = {
+TABLE: Mapping[Phase, Mapping[type, Cell]] = {
     W: {
         ev.Evicted: _STEP_IN_LINE,
         ev.Loaded: _STEP_IN_LINE,
@@ -408,7 +400,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: _STEP_IN_LINE,
         ev.Failed: _STEP_IN_LINE,
         ev.Stopped: _STEP_IN_LINE,
-        ev.Spoiled: _NOTHING_SENT,
+        ev.RenderFailed: _NOTHING_SENT,
         ev.ClientGone: Row(gone_waiting, (W, D)),
         ev.WaitExpired: Row(wait_expired, (W, D)),
         ev.OpenDue: Row(nothing, (W,)),
@@ -423,7 +415,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: _NOT_READY,
         ev.Failed: Row(failed, (D,)),
         ev.Stopped: _NOT_CANCELLED,
-        ev.Spoiled: Row(spoiled, (C,)),
+        ev.RenderFailed: Row(render_failed, (C,)),
         ev.ClientGone: Row(gone, (P, C)),
         ev.WaitExpired: Row(nothing, (P,)),
         ev.OpenDue: Row(open_preparing, (P,)),
@@ -438,7 +430,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: Row(finished_running, (D,)),
         ev.Failed: Row(failed, (D,)),
         ev.Stopped: _NOT_CANCELLED,
-        ev.Spoiled: Row(spoiled, (C,)),
+        ev.RenderFailed: Row(render_failed, (C,)),
         ev.ClientGone: Row(gone, (C,)),
         ev.WaitExpired: Row(nothing, (R,)),
         ev.OpenDue: Row(open_running, (S,)),
@@ -453,7 +445,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: Row(finished_streaming, (D,)),
         ev.Failed: Row(failed, (D,)),
         ev.Stopped: _NOT_CANCELLED,
-        ev.Spoiled: Row(spoiled, (C,)),
+        ev.RenderFailed: Row(render_failed, (C,)),
         ev.ClientGone: Row(gone, (C,)),
         ev.WaitExpired: Row(nothing, (S,)),
         ev.OpenDue: Row(nothing, (S,)),
@@ -468,7 +460,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: Row(finished_for_nobody, (D,)),
         ev.Failed: Row(failed_for_nobody, (D,)),
         ev.Stopped: Row(stopped, (D,)),
-        ev.Spoiled: Row(nothing, (C,)),
+        ev.RenderFailed: Row(nothing, (C,)),
         ev.ClientGone: Row(nothing, (C,)),
         ev.WaitExpired: Row(nothing, (C,)),
         ev.OpenDue: Row(nothing, (C,)),
@@ -483,7 +475,7 @@ TABLE: Mapping[Column, Mapping[type, Cell]] = {
         ev.Finished: _REPORTED,
         ev.Failed: _REPORTED,
         ev.Stopped: _REPORTED,
-        ev.Spoiled: _REPORTED,
+        ev.RenderFailed: _REPORTED,
         ev.ClientGone: Row(nothing, (D,)),
         ev.WaitExpired: Row(nothing, (D,)),
         ev.OpenDue: Row(nothing, (D,)),

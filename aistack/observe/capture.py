@@ -170,7 +170,7 @@ class Capture:
             with contextlib.suppress(OSError):
                 self.response.close()
         if self.path is not None:
-            sweep.remove([sweep.Capture(self.path, 0, 0.0)])
+            sweep.remove([sweep.CaptureFolder(self.path, 0, 0.0)])
 
 
 Work = Callable[[], None]
@@ -335,7 +335,7 @@ class Store:
             found = sweep.captures(self.root)
         self._look(found)
 
-    def _look(self, found: list[sweep.Capture]) -> None:
+    def _look(self, found: list[sweep.CaptureFolder]) -> None:
         total = sum(capture.bytes for capture in found)
         self.usage = Usage(total, len(found), found[0].at if found else None)
 

@@ -1,4 +1,4 @@
-"""Counters and histograms as plain numbers, kept by one thread (the loop's).
+"""Counters and histograms as plain numbers, kept by one thread (the loop's). Pure.
 
 prometheus_client is used to write the exposition only. Its own metric objects lock and look labels
 up at every observation, 2 to 5 µs each; a dict and a bisect cost a tenth of that, and a scrape, which

@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import frozen
 
-from aistack.chunks import Listen, Speak, Transcript
+from aistack.chunks import SynthesisRequest, Transcript, TranscriptionRequest
+from aistack.contract.relay_request import RelayedChat, RelayRequest
 from aistack.errors import Code, Fault
 from aistack.jobs.model import SELECTED, Job
-from aistack.relaying import ChatRequest, RelayRequest
 
 CLASSES = ("2xx", "4xx", "5xx", "503-busy", "client-disconnect")
 ERRORS = frozenset({"4xx", "5xx"})
@@ -100,7 +100,7 @@ def extra_of(
 
 def _asr(job: Job) -> dict[str, Any]:
     asked, shape = job.request, job.context.get("format")
-    listen = asked if isinstance(asked, Listen) else None
+    listen = asked if isinstance(asked, TranscriptionRequest) else None
     return {
         "request_audio_bytes": job.context.get("bytes_in"),
         "language": listen.language if listen is not None else None,
@@ -125,8 +125,8 @@ def _heard(job: Job, latency_s: float) -> dict[str, Any]:
 
 def _llm(job: Job) -> dict[str, Any]:
     asked = job.request
-    stream = asked.stream if isinstance(asked, ChatRequest) else job.streams
-    count = asked.messages if isinstance(asked, ChatRequest) else job.context.get("messages")
+    stream = asked.stream if isinstance(asked, RelayedChat) else job.streams
+    count = asked.messages if isinstance(asked, RelayedChat) else job.context.get("messages")
     return {"stream": stream, "message_count": count}
 
 
@@ -141,7 +141,7 @@ def _tts(job: Job) -> dict[str, Any]:
 
 
 def _voice(asked: object) -> str | None:
-    if isinstance(asked, Speak):
+    if isinstance(asked, SynthesisRequest):
         return asked.voice[:_NAME_MAX]
     body = asked.body if isinstance(asked, RelayRequest) else None
     if not isinstance(body, bytes) or len(body) > _LOOKED_AT:

@@ -12,33 +12,26 @@ from typing import Any, ParamSpec
 
 import structlog
 
-from aistack.config_observability import ObservabilitySection, log_folder, payload_folder
+from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
 from aistack.errors import Fault
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import Column
+from aistack.jobs.states import Phase
 from aistack.observe import redact
 from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Capture, Store
 from aistack.observe.counts import Counter, Histogram
-from aistack.observe.exchange import (
-    Exchange,
-    category_of,
-    class_of,
-    extra_of,
-    model_of,
-    wait_ms,
-)
-from aistack.observe.jobs import JobFigures
+from aistack.observe.exchange import Exchange, category_of, class_of, extra_of, model_of, wait_ms
+from aistack.observe.job_metrics import JobFigures
 from aistack.observe.toggles import Toggles
 from aistack.observe.tracing import Tracing
-from aistack.observe.window import Window
+from aistack.observe.window import RollingWindow
 
 log = structlog.get_logger("aistack.observe")
 P = ParamSpec("P")
 Pairs = Iterable[tuple[str, str]]
 
 
-class Watch:
+class RequestWatch:
     """One capability request being watched. All on the loop.
 
     Its own length is taken from the process's finest clock: uvloop's tells whole milliseconds only.
@@ -90,13 +83,13 @@ class Observability:
             settings.payload_response_max_bytes,
         )
         self.jobs = JobFigures(self.toggles, engines)
-        self.window = Window(settings.metrics_window_s, wall())
+        self.window = RollingWindow(settings.metrics_window_s, wall())
         self.requests = Counter()
         self.seconds = Histogram()
         self.tracing = tracing
         self._providers = dict(providers or {})
         self._wall = wall
-        self._watched: dict[str, Watch] = {}
+        self._watched: dict[str, RequestWatch] = {}
         self._told: set[str] = set()
 
     def start(self) -> None:
@@ -123,7 +116,7 @@ class Observability:
 
     def observe(self, transition: Transition) -> None:
         """The scheduler's observer."""
-        if transition.target is Column.DONE:
+        if transition.target is Phase.DONE:
             watch = self._watched.pop(transition.job.id, None)
             if watch is not None:
                 watch.job = transition.job
@@ -131,7 +124,7 @@ class Observability:
         if self.tracing is not None:
             self.guarded("traces", self.tracing.observe, transition)
 
-    def joined(self, watch: Watch | None, job: Job, headers: Callable[[str], str | None]) -> None:
+    def joined(self, watch: RequestWatch | None, job: Job, headers: Callable[[str], str | None]) -> None:
         """A request has become a job; `headers` looks one of its headers up."""
         if watch is not None:
             watch.job = job
@@ -150,17 +143,17 @@ class Observability:
         query: str,
         request_id: str,
         client: str | None,
-    ) -> Watch | None:
+    ) -> RequestWatch | None:
         """Watch a request, if it is capability traffic and anything is on."""
         category = category_of(path)
         if category is None or method == "OPTIONS" or not self.toggles.any:
             return None
         capture = self.store.begin(request_id) if self.toggles.payload else None
-        return Watch(category, method, path, query, request_id, client, capture)
+        return RequestWatch(category, method, path, query, request_id, client, capture)
 
     def end(
         self,
-        watch: Watch,
+        watch: RequestWatch,
         status: int,
         lost: bool,
         job: Job | None,
@@ -174,7 +167,7 @@ class Observability:
 
     def _end(
         self,
-        watch: Watch,
+        watch: RequestWatch,
         status: int,
         lost: bool,
         job: Job | None,

@@ -1,4 +1,4 @@
-"""When the steps of a job began and ended, from its transitions. No clock of its own."""
+"""When the steps of a job began and ended, from its transitions. Pure: no clock of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from aistack.jobs.model import Transition
-from aistack.jobs.states import Column, Step
+from aistack.jobs.states import Phase, Step
 
 
 @frozen
@@ -32,7 +32,7 @@ class Phases:
     def observe(self, transition: Transition) -> Sequence[Timed]:
         """The step that this transition ended, if it ended one."""
         job = transition.job
-        step = job.step if transition.target is not Column.DONE else None
+        step = job.step if transition.target is not Phase.DONE else None
         begun = self._begun.get(job.id)
         if begun is None:
             if step is not None:

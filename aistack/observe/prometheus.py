@@ -26,7 +26,7 @@ Value = tuple[tuple[str, ...], float]
 
 
 @define
-class Family:
+class MetricFamily:
     """One metric: its name without `_total`, its sentence, and its values by label values."""
 
     kind: str
@@ -37,25 +37,25 @@ class Family:
     bins: Sequence[tuple[tuple[str, ...], Sequence[tuple[str, float]], float]] = ()
 
 
-def gauge(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> Family:
+def gauge(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
     """A value that goes up and down."""
-    return Family("gauge", name, says, labels, tuple(values))
+    return MetricFamily("gauge", name, says, labels, tuple(values))
 
 
-def counter(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> Family:
+def counter(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
     """A sum that only grows."""
-    return Family("counter", name, says, labels, tuple(values))
+    return MetricFamily("counter", name, says, labels, tuple(values))
 
 
-def counted(name: str, says: str, labels: tuple[str, ...], source: Counter) -> Family:
+def counted(name: str, says: str, labels: tuple[str, ...], source: Counter) -> MetricFamily:
     """A Counter of ours as it is now."""
     return counter(name, says, labels, source.values.items())
 
 
-def timed(name: str, says: str, labels: tuple[str, ...], source: Histogram) -> Family:
+def timed(name: str, says: str, labels: tuple[str, ...], source: Histogram) -> MetricFamily:
     """A Histogram of ours as it is now, its bins summed up from below as the format wants it."""
     bins = [(key, _cumulated(source.bounds, counts), total) for key, (counts, total) in _all(source)]
-    return Family("histogram", name, says, labels, bins=bins)
+    return MetricFamily("histogram", name, says, labels, bins=bins)
 
 
 def _all(source: Histogram) -> Iterator[tuple[tuple[str, ...], tuple[list[int], float]]]:
@@ -74,7 +74,7 @@ def _bound(bound: float) -> str:
     return repr(float(bound))
 
 
-Source = Callable[[], Iterable[Family]]
+Source = Callable[[], Iterable[MetricFamily]]
 
 
 @define
@@ -105,7 +105,7 @@ class Exposition:
         )
         return await asyncio.to_thread(self._write, families)
 
-    async def _slowly(self) -> tuple[list[Family], dict[str, str]]:
+    async def _slowly(self) -> tuple[list[MetricFamily], dict[str, str]]:
         if self._hanging is None or self._hanging.done():
             self._hanging = asyncio.ensure_future(asyncio.to_thread(_collect, self.slow))
             done, _ = await asyncio.wait({self._hanging}, timeout=self.slow_s)
@@ -125,7 +125,7 @@ class Exposition:
             elif before:
                 log.warning("figures for /metrics are there again", source=name, scrapes=before)
 
-    def _write(self, families: Sequence[Family]) -> tuple[bytes, str]:
+    def _write(self, families: Sequence[MetricFamily]) -> tuple[bytes, str]:
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
         from prometheus_client.process_collector import ProcessCollector
         from prometheus_client.registry import CollectorRegistry
@@ -137,9 +137,9 @@ class Exposition:
         return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
-def _collect(sources: Mapping[str, Source]) -> tuple[list[Family], dict[str, str]]:
+def _collect(sources: Mapping[str, Source]) -> tuple[list[MetricFamily], dict[str, str]]:
     """All families of all sources, and of each source why its own are missing; empty: they are not."""
-    families: list[Family] = []
+    families: list[MetricFamily] = []
     missing = {}
     for name, source in sources.items():
         try:
@@ -162,7 +162,7 @@ class _Collected:
         return self._metrics
 
 
-def _metric(family: Family) -> Any:
+def _metric(family: MetricFamily) -> Any:
     from prometheus_client.metrics_core import (
         CounterMetricFamily,
         GaugeMetricFamily,

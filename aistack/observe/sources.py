@@ -11,15 +11,15 @@ from aistack.jobs.states import Mode
 from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Store
 from aistack.observe.counts import Counter, Histogram, ModelNames
-from aistack.observe.jobs import JobFigures
-from aistack.observe.memory import of_cards, of_processes
-from aistack.observe.prometheus import Family, counted, counter, gauge, timed
+from aistack.observe.job_metrics import JobFigures
+from aistack.observe.process_memory import of_cards, of_processes
+from aistack.observe.prometheus import MetricFamily, counted, counter, gauge, timed
 from aistack.observe.toggles import KEYS, Toggles
 
 Alive = tuple[tuple[str, str, int], ...]
 
 
-def job_families(figures: JobFigures) -> Iterator[Family]:
+def job_families(figures: JobFigures) -> Iterator[MetricFamily]:
     """Everything that became a job."""
     yield counted(
         "aistack_jobs",
@@ -54,7 +54,7 @@ def job_families(figures: JobFigures) -> Iterator[Family]:
     )
 
 
-def request_families(requests: Counter, seconds: Histogram) -> Iterator[Family]:
+def request_families(requests: Counter, seconds: Histogram) -> Iterator[MetricFamily]:
     """Capability requests, those that never became a job included."""
     yield counted(
         "aistack_requests",
@@ -65,7 +65,7 @@ def request_families(requests: Counter, seconds: Histogram) -> Iterator[Family]:
     yield timed("aistack_request_seconds", "From the request's head to its end.", ("category",), seconds)
 
 
-def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator[Family]:
+def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator[MetricFamily]:
     """The service at this moment. `now` is the scheduler's time."""
     jobs = snapshot.jobs
     held = [(slot, jobs[slot.holder]) for slot in snapshot.slots if slot.holder is not None]
@@ -80,7 +80,7 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
         "1 for the operation and the model that hold the slot.",
         ("device", "op", "model", "state"),
         [
-            ((s.device, job.op.value, names.label(job.route.model, False), job.column.value), 1.0)
+            ((s.device, job.op.value, names.label(job.route.model, False), job.phase.value), 1.0)
             for s, job in held
         ],
     )
@@ -106,7 +106,9 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
     yield gauge("aistack_info", "Always 1; the version.", ("version",), [((__version__,), 1.0)])
 
 
-def engine_families(started: Mapping[str, int], lost: Mapping[tuple[str, str], int]) -> Iterator[Family]:
+def engine_families(
+    started: Mapping[str, int], lost: Mapping[tuple[str, str], int]
+) -> Iterator[MetricFamily]:
     """Engine processes."""
     yield counter(
         "aistack_engine_starts",
@@ -122,7 +124,7 @@ def engine_families(started: Mapping[str, int], lost: Mapping[tuple[str, str], i
     )
 
 
-def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Iterator[Family]:
+def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Iterator[MetricFamily]:
     """Memory of the engine processes and of the cards; blocks for a moment."""
     resident = of_processes(alive)
     sizes = [((r.engine, r.device, "rss"), float(r.rss)) for r in resident]
@@ -146,7 +148,7 @@ def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Ite
     )
 
 
-def generation_families(stats: Mapping[str, Any], inference: Histogram) -> Iterator[Family]:
+def generation_families(stats: Mapping[str, Any], inference: Histogram) -> Iterator[MetricFamily]:
     """The names that dashboards of the internal API know; `stats` is the body of /stats."""
     yield timed("inference_duration_seconds", "Duration of generations.", (), inference)
     told = float(stats["tokens_generated_total"])
@@ -160,7 +162,7 @@ def generation_families(stats: Mapping[str, Any], inference: Histogram) -> Itera
         yield gauge(name, says, (), [((), float(stats[key]))])
 
 
-def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Iterator[Family]:
+def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Iterator[MetricFamily]:
     """What observability does to itself."""
     yield gauge(
         "aistack_observability_on",

@@ -22,7 +22,7 @@ DAY_S = 24 * 3600.0
 
 
 @frozen
-class Capture:
+class CaptureFolder:
     """One capture on the disk; `at` is Unix seconds of its last change."""
 
     path: Path
@@ -30,7 +30,7 @@ class Capture:
     at: float
 
 
-def captures(root: Path) -> list[Capture]:
+def captures(root: Path) -> list[CaptureFolder]:
     """All of them, oldest first. What cannot be read is not there."""
     found = [capture for day in _days(root) for capture in _of(day)]
     return sorted(found, key=lambda capture: (capture.at, capture.path))
@@ -40,7 +40,7 @@ def _days(root: Path) -> list[Path]:
     return [path for path in _folders(root) if _DAY.fullmatch(path.name)]
 
 
-def _of(day: Path) -> list[Capture]:
+def _of(day: Path) -> list[CaptureFolder]:
     return [known for path in _folders(day) if (known := _measured(path)) is not None]
 
 
@@ -52,7 +52,7 @@ def _folders(within: Path) -> list[Path]:
         return []
 
 
-def _measured(path: Path) -> Capture | None:
+def _measured(path: Path) -> CaptureFolder | None:
     """The capture in a folder; none if anything else is in there."""
     try:
         with os.scandir(path) as entries:
@@ -62,10 +62,12 @@ def _measured(path: Path) -> Capture | None:
         return None
     if not known.keys() <= FILES:
         return None
-    return Capture(path, sum(file.st_size for file in known.values()), last)
+    return CaptureFolder(path, sum(file.st_size for file in known.values()), last)
 
 
-def surplus(kept: Sequence[Capture], now: float, max_days: int, max_bytes: int) -> list[Capture]:
+def surplus(
+    kept: Sequence[CaptureFolder], now: float, max_days: int, max_bytes: int
+) -> list[CaptureFolder]:
     """Those of `kept` (oldest first) that have to go. `max_days` of 0 sets no limit of age."""
     oldest = now - max_days * DAY_S if max_days else 0.0
     going = [capture for capture in kept if capture.at < oldest]
@@ -79,7 +81,7 @@ def surplus(kept: Sequence[Capture], now: float, max_days: int, max_bytes: int) 
     return going
 
 
-def remove(going: Sequence[Capture]) -> int:
+def remove(going: Sequence[CaptureFolder]) -> int:
     """Remove captures, and days that became empty; how many are gone. Never raises OSError."""
     gone = 0
     for capture in going:

@@ -1,10 +1,13 @@
-"""The three switches. They can be turned while the service runs; a restart returns to the settings."""
+"""The three switches. They can be turned while the service runs; a restart returns to the settings.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 from attrs import define
 
-from aistack.config_observability import ObservabilitySection
+from aistack.config.observability import ObservabilitySection
 
 KEYS = ("metrics", "access_log", "payload")
 TRUTHY = frozenset({"1", "on", "true", "yes", "y"})

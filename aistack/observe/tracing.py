@@ -16,9 +16,9 @@ import structlog
 
 from aistack import __version__
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import Column, Ended
+from aistack.jobs.states import OutcomeKind, Phase
+from aistack.observe.job_line import done_fields
 from aistack.observe.phases import Phases, Timed
-from aistack.stats import done_fields
 
 log = structlog.get_logger("aistack.tracing")
 
@@ -57,7 +57,7 @@ class Tracing:
         """The scheduler's observer."""
         job = transition.job
         ended = self._phases.observe(transition)
-        if transition.target is not Column.DONE:
+        if transition.target is not Phase.DONE:
             if ended:
                 self._steps.setdefault(job.id, []).extend(ended)
             return
@@ -90,7 +90,7 @@ class Tracing:
         if job.first is not None:
             span.add_event("first byte", timestamp=wall(job.first))
         outcome = job.outcome
-        if outcome is not None and outcome.ended is Ended.FAILED:
+        if outcome is not None and outcome.ended is OutcomeKind.FAILED:
             code = outcome.fault.code.value if outcome.fault is not None else ""
             span.set_status(trace.Status(trace.StatusCode.ERROR, code))
         span.end(end_time=wall(transition.at))

@@ -1,4 +1,4 @@
-"""The JSON of /admin/api/metrics: classes since the start, percentiles over a rolling window.
+"""The JSON of /admin/api/metrics: classes since the start, percentiles over a rolling window. Pure.
 
 Memory is bounded whatever the rate: of each capability the last `SAMPLES` requests are kept. Where
 they do not reach back over the whole window, the figures are over the time they do reach, and so is
@@ -47,7 +47,7 @@ class Category:
         return twin
 
 
-class Window:
+class RollingWindow:
     """All capabilities. Times are Unix seconds; `window_s` is the length of the window."""
 
     def __init__(self, window_s: float, now: float) -> None:
@@ -62,9 +62,9 @@ class Window:
             category = self.categories[exchange.category] = Category()
         category.add(exchange)
 
-    def copy(self) -> Window:
+    def copy(self) -> RollingWindow:
         """As it is now, to be told by another thread."""
-        twin = Window(self.window_s, self.started)
+        twin = RollingWindow(self.window_s, self.started)
         twin.categories = {name: category.copy() for name, category in self.categories.items()}
         return twin
 

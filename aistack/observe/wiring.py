@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aistack.config_observability import ObservabilitySection
+from aistack.config.observability import ObservabilitySection
 from aistack.jobs.model import Snapshot
 from aistack.observe import sources
 from aistack.observe.observability import Observability
-from aistack.observe.prometheus import Exposition, Family
+from aistack.observe.prometheus import Exposition, MetricFamily
 from aistack.observe.tracing import tracing
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
@@ -38,20 +38,20 @@ def exposition(
     cards = sources.cards_of(devices)
     jobs = observing.jobs
 
-    def slots() -> list[Family]:
+    def slots() -> list[MetricFamily]:
         return list(sources.slot_families(scheduler.snapshot, _now(), jobs.names))
 
-    def generations() -> list[Family]:
+    def generations() -> list[MetricFamily]:
         told = stats(scheduler.snapshot, _now())
         return list(sources.generation_families(told, jobs.inference))
 
-    def requests() -> list[Family]:
+    def requests() -> list[MetricFamily]:
         return list(sources.request_families(observing.requests, observing.seconds))
 
-    def memory() -> list[Family]:
+    def memory() -> list[MetricFamily]:
         return list(sources.memory_families(runner.alive, cards))
 
-    def own() -> list[Family]:
+    def own() -> list[MetricFamily]:
         return list(sources.own_families(observing.toggles, observing.access_log, observing.store))
 
     return Exposition(

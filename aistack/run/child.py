@@ -28,9 +28,9 @@ from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
-from aistack.backends.base import as_one, missing, spaced  # noqa: E402
-from aistack.backends.causes import load_fault  # noqa: E402
 from aistack.chunks import Progress, from_frame, to_frame  # noqa: E402
+from aistack.engines.base import as_one, missing, spaced  # noqa: E402
+from aistack.engines.causes import load_fault  # noqa: E402
 from aistack.errors import BackendFault, fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402
 

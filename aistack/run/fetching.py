@@ -34,7 +34,7 @@ async def fetched(
     except TimeoutError:
         return _fault(settings, spec, "nothing arrived for too long. The next attempt goes on from here")
     finally:
-        await process.bury("cpu")
+        await process.reap("cpu")
 
 
 async def _asked(

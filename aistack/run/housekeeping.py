@@ -15,7 +15,7 @@ from aistack.chunks import Chunk, Result, Vram
 from aistack.errors import Fault
 from aistack.ids import job_id
 from aistack.jobs.model import Job, Resident, Route, Transition
-from aistack.jobs.states import Column, Ended, Op
+from aistack.jobs.states import Op, OutcomeKind, Phase
 from aistack.run.scheduler import Scheduler
 from aistack.wire.base import Answer, StreamHead, refusal
 
@@ -45,7 +45,7 @@ class Silent:
         return refusal(fault).body, False
 
 
-def chore(op: Op, resident: Resident, device: str | None, **context: Any) -> Job:
+def housekeeping_job(op: Op, resident: Resident, device: str | None, **context: Any) -> Job:
     """A LOAD or UNLOAD job."""
     name = job_id()
     route = Route(resident.backend, resident.model, Vram.OWN, device)
@@ -60,7 +60,7 @@ class Housekeeping:
         self._idle_s = idle_s
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._will_look = False
-        self._watched: dict[str, tuple[Column | None, asyncio.Future[Job]]] = {}
+        self._watched: dict[str, tuple[Phase | None, asyncio.Future[Job]]] = {}
         scheduler.observers.append(self.observe)
 
     def observe(self, transition: Transition) -> None:
@@ -71,7 +71,7 @@ class Housekeeping:
         if self._idle_s <= 0:
             return
         slot = transition.job.slot
-        if transition.target is Column.DONE and slot in self._timers:
+        if transition.target is Phase.DONE and slot in self._timers:
             self._timers.pop(slot).cancel()
         if not self._will_look:
             self._will_look = True
@@ -93,28 +93,28 @@ class Housekeeping:
         self._timers.pop(device, None)
         slot = self._scheduler.snapshot.slot(device)
         if slot.holder is None and slot.resident is not None:
-            self._scheduler.submit(chore(Op.UNLOAD, slot.resident, device))
+            self._scheduler.submit(housekeeping_job(Op.UNLOAD, slot.resident, device))
 
     def preload(self, resident: Resident) -> None:
         """Ask for a model before anyone needs it."""
-        self._scheduler.submit(chore(Op.LOAD, resident, None))
+        self._scheduler.submit(housekeeping_job(Op.LOAD, resident, None))
 
     async def begin(self, op: Op, resident: Resident, device: str | None = None) -> Job:
         """Submit a LOAD or UNLOAD; the job after its first transition (DONE: refused or not needed).
 
         Raises TimeoutError if the scheduler takes no more jobs.
         """
-        return await self._reach(chore(op, resident, device), None, BEGIN_S)
+        return await self._reach(housekeeping_job(op, resident, device), None, BEGIN_S)
 
     async def unload(self, resident: Resident, device: str) -> bool:
         """Unload the model if its slot is free; whether it was. Raises TimeoutError."""
-        ended = await self._reach(chore(Op.UNLOAD, resident, device), Column.DONE, UNLOAD_S)
-        return ended.outcome is not None and ended.outcome.ended is Ended.OK
+        ended = await self._reach(housekeeping_job(Op.UNLOAD, resident, device), Phase.DONE, UNLOAD_S)
+        return ended.outcome is not None and ended.outcome.ended is OutcomeKind.OK
 
-    async def _reach(self, job: Job, column: Column | None, bound_s: float) -> Job:
-        """The submitted job once it is in `column`, or anywhere if none."""
+    async def _reach(self, job: Job, phase: Phase | None, bound_s: float) -> Job:
+        """The submitted job once it is in `phase`, or anywhere if none."""
         reached: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        self._watched[job.id] = column, reached
+        self._watched[job.id] = phase, reached
         try:
             self._scheduler.submit(job)
             return await asyncio.wait_for(reached, bound_s)

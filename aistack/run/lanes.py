@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
-from aistack.backends.base import Relay
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
+from aistack.engines.base import Relay
 from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Load, Run
@@ -107,19 +107,21 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
                         fault = load_failed(provider, model, "the engine failed; see the log")
                     break
     except EngineDied:
-        await process.bury(load.device)
-        if process.starved:
+        await process.reap(load.device)
+        if process.ran_out_of_memory:
             fault = out_of_memory(provider, "load the model")
         else:
             fault = load_failed(provider, model, "the engine process ended while loading")
     except TimeoutError:
         fault = load_failed(provider, model, "the engine process showed no sign of life")
-    await process.bury(load.device)
+    await process.reap(load.device)
     return ev.Failed(load.job_id, fault, lost=True)
 
 
-async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio.Event) -> ev.Event:
-    """Run the request in the process; `obeys` is set once the job was told to stop."""
+async def child_run(
+    process: EngineProcess, run: Run, post: Post, cancel_requested: asyncio.Event
+) -> ev.Event:
+    """Run the request in the process; `cancel_requested` is set once the job was told to stop."""
     provider = process.settings.provider
     job = run.job_id
     began = False
@@ -148,16 +150,16 @@ async def child_run(process: EngineProcess, run: Run, post: Post, obeys: asyncio
                 case other:
                     log.warning("unknown frame", engine=process.backend, say=other)
     except EngineDied:
-        await process.bury(run.device)
-        if obeys.is_set():
+        await process.reap(run.device)
+        if cancel_requested.is_set():
             return ev.Stopped(job, lost=True)
-        if process.starved:
+        if process.ran_out_of_memory:
             fault = out_of_memory(provider, "finish this request")
         else:
             fault = crashed(provider) if began else found_dead(provider)
         return ev.Failed(job, fault, lost=True)
     except TimeoutError:
-        await process.bury(run.device)
+        await process.reap(run.device)
         return ev.Failed(job, stalled(provider, process.settings.stall_s), lost=True)
 
 
@@ -170,7 +172,7 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
     fault = _told(frame, process, run.job_id)
     strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
     if strange or fault.code is Code.OUT_OF_MEMORY:
-        await process.bury(run.device)
+        await process.reap(run.device)
         return ev.Failed(run.job_id, fault, lost=True)
     process.busy = False
     return ev.Failed(run.job_id, fault)

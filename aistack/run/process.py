@@ -1,4 +1,4 @@
-"""An engine process as the gateway sees it: spawn, frames, stderr, exit, and `bury`.
+"""An engine process as the gateway sees it: spawn, frames, stderr, exit, and `reap`.
 
 One protocol object per process, fed by the loop's callbacks: no reader task that could leak, and an
 exit is seen at once even while a grandchild holds the pipes open.
@@ -98,8 +98,8 @@ class EngineProcess(asyncio.SubprocessProtocol):
         return self._transport.get_returncode() if self._transport is not None else None
 
     @property
-    def starved(self) -> bool:
-        """After `bury`: whether its last words were that memory ran out."""
+    def ran_out_of_memory(self) -> bool:
+        """After `reap`: whether its last words were that memory ran out."""
         return any(map(STARVED.search, self._words))
 
     # --- talking --------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
         except (ProcessLookupError, PermissionError):
             pass
 
-    async def bury(self, device: str) -> None:
+    async def reap(self, device: str) -> None:
         """Kill, wait for the exit, wait until the card's memory is back; bounded, never raises.
 
         Several may ask; it happens once, and a caller that is cancelled does not undo it.

@@ -16,8 +16,8 @@ import structlog
 from attrs import define, field
 
 from aistack import errors
-from aistack.backends.base import Relay
 from aistack.chunks import ModelSpec
+from aistack.engines.base import Relay
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident
@@ -50,7 +50,7 @@ class _Step:
     task: asyncio.Task[None] | None = None
     begun: bool = False
     process: EngineProcess | None = None
-    obeys: asyncio.Event = field(factory=asyncio.Event)
+    cancel_requested: asyncio.Event = field(factory=asyncio.Event)
     grace: asyncio.TimerHandle | None = None
 
 
@@ -87,11 +87,11 @@ class Runner:
         self._steps: dict[str, _Step] = {}
         self._processes: dict[str, EngineProcess] = {}
         self._beside = beside
-        self._arriving: dict[str, EngineProcess] = {}
+        self._loading: dict[str, EngineProcess] = {}
         self._spare: EngineProcess | None = None
-        self._owed: EngineSettings | None = None
-        self._chores: set[asyncio.Task[None]] = set()
-        self._burials: dict[str, asyncio.Task[None]] = {}
+        self._spare_due: EngineSettings | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._reaping: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self.started: Counter[str] = Counter()
         self.lost: Counter[tuple[str, str]] = Counter()
@@ -119,9 +119,9 @@ class Runner:
         A task that has not begun must not be cancelled: it would end without its report.
         """
         step = self._steps.get(job_id)
-        if step is None or not isinstance(step.effect, Run) or step.obeys.is_set():
+        if step is None or not isinstance(step.effect, Run) or step.cancel_requested.is_set():
             return
-        step.obeys.set()
+        step.cancel_requested.set()
         if step.process is not None:
             step.process.send("cancel", job=job_id)
             kill_after = step.process.settings.kill_after_s
@@ -147,7 +147,7 @@ class Runner:
         except asyncio.CancelledError:
             report = (
                 ev.Stopped(effect.job_id)
-                if step.obeys.is_set()
+                if step.cancel_requested.is_set()
                 else ev.Failed(effect.job_id, errors.shutting_down(), lost=step.process is not None)
             )
         except Exception as exc:
@@ -189,12 +189,12 @@ class Runner:
         process = self._processes.get(evict.device)
         if process is not None and evict.everything:
             # A load follows: it may want the spare there is, which a new one would replace.
-            self._owed = process.settings
+            self._spare_due = process.settings
         if await self._spares(evict):
             return ev.Evicted(evict.job_id, spared=True)
         process = self._processes.pop(evict.device, None)
         if process is not None:
-            await process.bury(evict.device)
+            await process.reap(evict.device)
             if not evict.everything:
                 self._chore(self._renew_spare(process.settings))
         after = await measured(evict.device)
@@ -229,12 +229,12 @@ class Runner:
             fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
             return ev.Failed(load.job_id, fault, lost=not load.beside)
         await self._burial(load.device)
-        ghosts = [self._arriving.pop(load.device, None)]
+        ghosts = [self._loading.pop(load.device, None)]
         if not load.beside:
             ghosts.append(self._processes.pop(load.device, None))
         for ghost in ghosts:
             if ghost is not None:
-                await ghost.bury(load.device)
+                await ghost.reap(load.device)
         try:
             spec = self._spec(load.resident, load.device)
             process = await self._take(settings)
@@ -247,7 +247,7 @@ class Runner:
             )
             return ev.Failed(load.job_id, fault, lost=not load.beside)
         step.process = process
-        self._arriving[load.device] = process
+        self._loading[load.device] = process
         report = await child_load(process, load, spec, self._post)
         if isinstance(report, ev.Loaded):
             await self._arrived(process, load)
@@ -257,8 +257,8 @@ class Runner:
             await self._burial(load.device)
             if load.beside and isinstance(report, ev.Failed):
                 report = attrs.evolve(report, lost=False)
-        del self._arriving[load.device]
-        owed, self._owed = self._owed, None
+        del self._loading[load.device]
+        owed, self._spare_due = self._spare_due, None
         if owed is not None:
             self._chore(self._renew_spare(owed))
         return report
@@ -268,14 +268,14 @@ class Runner:
         await self._burial(load.device)
         old = self._processes.pop(load.device, None)
         if old is not None:
-            await old.bury(load.device)
+            await old.reap(load.device)
         self._processes[load.device] = process
         process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
         if process.died.is_set():  # while the old one was buried
             self._idle_death(process, load.device, load.resident)
 
     async def _run(self, step: _Step, run: Run) -> ev.Event:
-        if step.obeys.is_set():
+        if step.cancel_requested.is_set():
             return ev.Stopped(run.job_id)
         relay = self._relays.get(run.route.backend)
         if relay is not None:
@@ -287,10 +287,10 @@ class Runner:
             if process is not None:
                 self.lost[process.backend, "idle"] += 1
                 del self._processes[run.device]
-                await process.bury(run.device)
+                await process.reap(run.device)
             return ev.Failed(run.job_id, found_dead(settings.provider), lost=True)
         step.process = process
-        report = await child_run(process, run, self._post, step.obeys)
+        report = await child_run(process, run, self._post, step.cancel_requested)
         if getattr(report, "lost", False):
             self.lost[process.backend, "run"] += 1
             if self._processes.get(run.device) is process:
@@ -322,7 +322,7 @@ class Runner:
             if old.backend == settings.name and not old.died.is_set():
                 return
             self._spare = None
-            await old.bury("cpu")
+            await old.reap("cpu")
         if not self._wants_spare():
             return
         try:
@@ -331,7 +331,7 @@ class Runner:
             log.exception("spare process could not be started", engine=settings.name)
             return
         if not self._wants_spare():
-            await spare.bury("cpu")
+            await spare.reap("cpu")
             return
         spare.send("warm")
         self._spare = spare
@@ -344,26 +344,26 @@ class Runner:
         del self._processes[device]
 
         async def tell() -> None:
-            await process.bury(device)
+            await process.reap(device)
             self._post(ev.Vanished(device, resident))
             # Told last: a request that comes after this line is served by a new process.
             log.warning(
                 "idle engine process ended", engine=process.backend, returncode=process.returncode
             )
 
-        self._burials[device] = self._chore(tell())
+        self._reaping[device] = self._chore(tell())
 
     async def _burial(self, device: str) -> None:
         """Wait for the burial of an engine that died idle: its memory is not back before, and its
         Vanished must come before the report of the step that found it gone."""
-        task = self._burials.pop(device, None)
+        task = self._reaping.pop(device, None)
         if task is not None:
             await asyncio.wait([task])
 
     def _chore(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return task
 
     async def close(self) -> None:
@@ -372,14 +372,14 @@ class Runner:
         tasks = [step.task for step in self._steps.values() if step.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._chores, return_exceptions=True)
-        processes = [*self._processes.values(), *self._arriving.values()]
+        await asyncio.gather(*tasks, *self._background, return_exceptions=True)
+        processes = [*self._processes.values(), *self._loading.values()]
         processes += [self._spare] if self._spare else []
         for process in processes:
             process.busy = True
-        await asyncio.gather(*(process.bury("cpu") for process in processes))
+        await asyncio.gather(*(process.reap("cpu") for process in processes))
         self._processes.clear()
-        self._arriving.clear()
+        self._loading.clear()
         self._spare = None
 
 

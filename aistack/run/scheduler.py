@@ -34,7 +34,8 @@ from aistack.jobs.effects import (
     SetTimer,
 )
 from aistack.jobs.machine import handle, recovery
-from aistack.jobs.model import Job, Reaction, Snapshot, Transition, evolve
+from aistack.jobs.model import Job, Snapshot, Transition, evolve
+from aistack.jobs.reaction import Reaction
 from aistack.run.outlet import SLOW_S, Outlet, Said
 from aistack.wire.base import refusal
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aistack.converters import dumps
+from aistack.contract.converters import dumps
 from aistack.wire.base import JSON
 
 

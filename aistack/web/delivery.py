@@ -17,10 +17,10 @@ from aiohttp_sse import EventSourceResponse
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
-from aistack.web import observed
+from aistack.web import instrumentation as observed
 from aistack.web.faults import cut
 from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
-from aistack.web.stalled import Watch
+from aistack.web.stall_timer import StallTimer
 from aistack.wire.base import Answer, StreamHead
 
 PIECE = 64 * 1024
@@ -64,7 +64,7 @@ class _Writing:
         self.timeout_s = settings.server.send_timeout_s
         self.heartbeat_s = settings.slots.heartbeat_s
         self.complete = False
-        self.watch = Watch(request.transport, self.timeout_s)
+        self.watch = StallTimer(request.transport, self.timeout_s)
 
     async def write(self, outlet: Outlet) -> web.StreamResponse:
         reply = await outlet.get()

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from aistack.config import Config
-from aistack.contract import Download, ModelEntry, ModelsList
+from aistack.contract.public import Download, ModelEntry, ModelsList
+from aistack.contract.relay_request import RelayRequest
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Snapshot
-from aistack.relaying import RelayRequest
-from aistack.routing import Chosen, Facts
+from aistack.routing.choose import Chosen, Facts
 
 Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
 """What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
@@ -92,7 +92,35 @@ class Inventory(Protocol):
         ...
 
 
-class Outside(Protocol):
+class LocalWeights(Protocol):
+    """A directory of weights below the model root. `problem` says why it cannot be served, if so."""
+
+    @property
+    def tag(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def problem(self) -> str: ...
+
+
+class ModelRoot(Protocol):
+    """The folder of weights behind the internal API. Reads the disk: call it in a thread."""
+
+    def scan(self) -> Sequence[LocalWeights]:
+        """All weights, sorted by tag."""
+        ...
+
+    def find(self, tag: str) -> LocalWeights:
+        """The weights of a tag. Raises BackendFault: 400 for an invalid tag, 404 for an unknown one."""
+        ...
+
+
+class Upstreams(Protocol):
     """Other people's servers, seen from here."""
 
     def chat_route(self, model: str | None) -> Route:
@@ -119,7 +147,8 @@ class Outside(Protocol):
 CONFIG = web.AppKey("config", Config)
 SCHEDULER: web.AppKey[Scheduler] = web.AppKey("scheduler")
 INVENTORY: web.AppKey[Inventory] = web.AppKey("inventory")
-OUTSIDE: web.AppKey[Outside] = web.AppKey("outside")
+MODEL_ROOT: web.AppKey[ModelRoot] = web.AppKey("model_root")
+UPSTREAMS: web.AppKey[Upstreams] = web.AppKey("outside")
 """Absent in a service without relays (tests of other parts)."""
 
 REQUEST_ID = web.RequestKey("request_id", str)

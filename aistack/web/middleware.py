@@ -9,8 +9,10 @@ import structlog
 from aiohttp import web
 
 from aistack.errors import BackendFault, internal
-from aistack.web import guard, observed, trace
+from aistack.web import guard
+from aistack.web import instrumentation as observed
 from aistack.web.faults import answer, cut, from_http, gone
+from aistack.web.internal import trace
 from aistack.web.keys import BEGUN, CONFIG, LOST
 
 log = structlog.get_logger("aistack.web")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from aistack import contract_internal as inner
-from aistack import contract_relayed as relayed
-from aistack.contract import (
+from aistack.contract import internal as inner
+from aistack.contract import relayed
+from aistack.contract.public import (
     HealthResponse,
     ModelEntry,
     ModelsList,
@@ -16,11 +16,15 @@ from aistack.contract import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.speaking import FORMATS
-from aistack.web import audio, chat, health, internal, models, pages, refusals, speech
-from aistack.web.operation import Events, Operation
-from aistack.web.operations_admin import ADMIN, CONSOLE, OBSERVED
-from aistack.web.patience import hold_continue
+from aistack.contract.speech import FORMATS
+from aistack.web import pages
+from aistack.web.admin.operations import ADMIN, CONSOLE, OBSERVED
+from aistack.web.gateway import chat, health, models, speech
+from aistack.web.gateway import transcription as audio
+from aistack.web.internal import handlers as internal
+from aistack.web.openapi import refusals
+from aistack.web.openapi.operation import Events, Operation
+from aistack.web.queueing import hold_continue
 from aistack.web.reference import openapi_json
 from aistack.wire.transcript import PLAIN, VTT
 

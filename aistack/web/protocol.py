@@ -39,14 +39,14 @@ class Protocol(web.RequestHandler):
         return response
 
 
-class Server(web.Server):
+class EnvelopeServer(web.Server):
     """Connections speak `Protocol`."""
 
     def __call__(self) -> web.RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)
 
 
-class Runner(web.AppRunner):
+class EnvelopeRunner(web.AppRunner):
     """An AppRunner whose connections speak `Protocol`.
 
     `_make_server` is aiohttp's own; if a version stops calling it, only this page's purpose is lost.
@@ -54,4 +54,4 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        return EnvelopeServer(made.request_handler, request_factory=made.request_factory, **self._kwargs)

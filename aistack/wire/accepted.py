@@ -8,8 +8,8 @@ from typing import Literal, cast
 from attrs import frozen
 
 from aistack.chunks import Accepted, Chunk, Result
-from aistack.contract import SwapAccepted
-from aistack.converters import to_json
+from aistack.contract.converters import to_json
+from aistack.contract.public import SwapAccepted
 from aistack.errors import Fault
 from aistack.wire.base import Answer, StreamHead
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from aistack.chunks import Chunk, Piece, Result, Tail
+from aistack.contract.speech import FORMATS
 from aistack.errors import Fault
-from aistack.speaking import FORMATS
 from aistack.wire.base import Answer, StreamHead
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from aistack.chunks import Segment
-from aistack.converters import finite
+from aistack.contract.converters import finite
 
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _ARROW = re.compile("(?<!-)-{2,}+>")

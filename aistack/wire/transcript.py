@@ -1,6 +1,6 @@
 """A transcription's answer: whole (five formats) or streamed (server-sent events). Pure.
 
-The text is what `backends.base.spaced` made of it: `lead + text` of all segments joined. So every
+The text is what `engines.base.spaced` made of it: `lead + text` of all segments joined. So every
 format and the stream carry the same transcript. Frames are complete (`data: {...}` and the blank
 line): the delivery writes the bytes as they are. Source: seed 003 section 4; OpenAI's additions are
 only ever beside it.
@@ -16,7 +16,8 @@ from urllib.parse import quote
 from attrs import frozen
 
 from aistack.chunks import Chunk, Notice, Result, Segment, Transcript, Word
-from aistack.contract import (
+from aistack.contract.converters import dumps, finite, to_json
+from aistack.contract.public import (
     DeltaEvent,
     DeltaSegment,
     DoneEvent,
@@ -30,7 +31,6 @@ from aistack.contract import (
     TranscriptionWord,
     WarningEvent,
 )
-from aistack.converters import dumps, finite, to_json
 from aistack.errors import Fault, error_object
 from aistack.wire import subtitles
 from aistack.wire.base import Answer, StreamHead, Wire

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.async_api import Page, expect
 
 from tests.browser.browser import Watched
-from tests.contract.upstreams import Upstreams
+from tests.doubles.upstreams import Upstreams
 from tests.e2e.server import AUDIO, Server, serving
 
 BOUND_MS = 60_000

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.backends.listening import SPOKEN, plain
 from tests.browser.browser import chromium, opened
 from tests.browser.console import BOUND_MS, SHORT, choose, clean, hear, lecture, service, show
-from tests.contract.upstreams import Upstreams
+from tests.doubles.upstreams import Upstreams
 from tests.e2e.conftest import command
 from tests.e2e.server import Server, serving
+from tests.support.listening import SPOKEN, plain
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs the browser first
 VIEWS = ("overview", "playground", "models", "logs", "settings")

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.browser import opened
 from tests.browser.console import SHORT, choose, clean, hear, lecture, service, show
-from tests.contract.upstreams import MODEL
+from tests.doubles.upstreams import MODEL
 from tests.e2e.server import AUDIO, Server
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs the browser first

@@ -12,8 +12,8 @@ from playwright.async_api import Browser, Locator, expect
 
 from aistack.web.operations import EVERY
 from tests.browser.browser import Watched, opened
-from tests.contract.service import Service, running
 from tests.e2e.server import TINY
+from tests.http.gateway.service import Service, running
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs the browser first
 AUDIO = Path(__file__).parents[1] / "data" / "audio"

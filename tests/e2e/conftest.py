@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.upstreams import Upstreams
+from tests.doubles.upstreams import Upstreams
 from tests.e2e.server import AUDIO, Server, serving
 from tests.e2e.talk import BOUND_S, WAIT, transcribe
 

@@ -22,8 +22,8 @@ from typing import Any
 import psutil
 from attrs import frozen
 
+from tests.doubles.web import get
 from tests.e2e.talk import BOUND_S, SAY, WAIT, Said, Talk, say, script
-from tests.web.fakes import get
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIO = ROOT / "tests" / "data" / "audio"

@@ -11,8 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.checked import check
-from tests.web.fakes import a_file, multipart, named, post
+from tests.doubles.web import a_file, multipart, named, post
+from tests.support.checked import check
 
 PATH = "/v1/audio/transcriptions"
 BOUND_S = 30.0

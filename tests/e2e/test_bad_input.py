@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.backends.listening import SPOKEN, encode, plain, png, samples_of, write_wav
+from tests.doubles.web import a_file, multipart, named, post
 from tests.e2e.long_silence import flac, send
 from tests.e2e.server import AUDIO, Server, serving
 from tests.e2e.talk import PATH, SAID, SAY, WAIT, Said, Talk, script, transcribe
-from tests.web.fakes import a_file, multipart, named, post
+from tests.support.listening import SPOKEN, encode, plain, png, samples_of, write_wav
 
 DIGITS = AUDIO / "digits-en.wav"
 WORDS = SPOKEN["digits-en.wav"]["text"]

@@ -15,9 +15,9 @@ import openai
 import pytest
 
 from aistack.demo import chat, speech
-from tests.contract.client import Client
 from tests.e2e.server import ROOT, Server, Vitals, serving, until
 from tests.e2e.talk import BOUND_S
+from tests.http.gateway.client import Client
 
 CHAT, SPEECH = "/v1/chat/completions", "/v1/audio/speech"
 JSON = {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""The first steps of the documentation, run as they stand there (the last one in tests/nano_http)."""
+"""The first steps of the documentation, run as they stand there (the last in tests/http/internal)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.listening import HELLO_TEXT
 from tests.e2e.blocks import events, page, section, shell
 from tests.e2e.server import ROOT, Server, serving
+from tests.support.listening import HELLO_TEXT
 
 pytestmark = pytest.mark.timeout(600)
 PAGE = page("guide/start.md")

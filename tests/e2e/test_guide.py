@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.backends.listening import SPOKEN, plain
 from tests.e2e.blocks import HERE, Block, events, page, section, shell
 from tests.e2e.conftest import command
 from tests.e2e.server import AUDIO, Server, serving, until
 from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, script, transcribe
+from tests.support.listening import SPOKEN, plain
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs node and npm first
 PAGE = page("guide/integration.md")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.backends.listening import SPOKEN, plain
 from tests.e2e.server import Server
 from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, script
+from tests.support.listening import SPOKEN, plain
 
 pytestmark = pytest.mark.timeout(900)  # a fresh machine installs node first
 CLIENT = Path(__file__).with_name("openai_client.mjs")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.upstreams import CHAT, SPEECH, Upstreams
 from tests.doubles.ollama import WORDS
+from tests.doubles.upstreams import CHAT, SPEECH, Upstreams
 from tests.doubles.vllm_omni import tone
 from tests.e2e.server import Server
 

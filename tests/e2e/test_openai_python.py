@@ -12,9 +12,9 @@ from typing import Any
 import openai
 import pytest
 
-from tests.backends.listening import SPOKEN, plain
 from tests.e2e.server import AUDIO, Server
 from tests.e2e.talk import BOUND_S, PATH, SAID, SAY, script
+from tests.support.listening import SPOKEN, plain
 
 EN, DE = AUDIO / "digits-en.wav", AUDIO / "digits-de.wav"
 WORDS = SPOKEN["digits-en.wav"]["text"]

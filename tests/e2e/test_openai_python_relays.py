@@ -8,8 +8,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.contract.upstreams import CHAT, MODEL, SPEECH, TTS_ID, Upstreams
 from tests.doubles.ollama import WORDS
+from tests.doubles.upstreams import CHAT, MODEL, SPEECH, TTS_ID, Upstreams
 from tests.doubles.vllm_omni import tone
 from tests.e2e.server import Server
 from tests.e2e.talk import BOUND_S

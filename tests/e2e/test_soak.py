@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contrib.bench.soak import soak
+from contrib.dev.bench.soak import soak
 
 
 def test_three_hundred_jobs_leave_nothing_behind() -> None:

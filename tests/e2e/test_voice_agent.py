@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contrib.bench.voice_agent import OPS, Report, Vitals, run
+from contrib.dev.bench.voice_agent import OPS, Report, Vitals, run
 
 
 @pytest.mark.parametrize("voice", ["espeak", "sleeping"])

@@ -1,0 +1,21 @@
+"""Exit codes of every command, and how a command speaks to the person at the terminal."""
+
+from __future__ import annotations
+
+import sys
+
+OK, FAILED, USAGE, BUSY, UNREACHABLE, STOPPED = 0, 1, 2, 3, 4, 130
+EXITS = {
+    OK: "done",
+    FAILED: "failed; the reason is on stderr, or in the report of `doctor`",
+    USAGE: "wrong usage, a file that cannot be read, an unknown model to pull, a wrong configuration",
+    BUSY: "the server stayed busy for all of `--wait`",
+    UNREACHABLE: "no server answers there, or the connection to it broke",
+    STOPPED: "stopped with Ctrl-C (`serve`: by the second one; the first ends it with 0)",
+}
+"""What every exit code means, for every command."""
+
+
+def say(message: str) -> None:
+    """A sentence for the person at the terminal."""
+    print(f"aistack: {message}", file=sys.stderr, flush=True)

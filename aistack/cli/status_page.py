@@ -1,0 +1,155 @@
+"""What `aistack status` shows of `/admin/api/state`: slots, line, memory, last jobs.
+
+Moments in the answer are unix seconds of the server; a clock that is behind it shows 0 s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aistack.cli.plain_text import plain
+
+JOBS = 5
+"""Ended jobs that are shown."""
+
+Table = Mapping[str, Any]
+
+
+def page(state: Table, url: str, now: float) -> str:
+    """The page. `state` is the server's answer, `now` the unix time."""
+    up = span(now - state["started"])
+    head = f"aistack {plain(state['version'])} at {plain(url)}, up for {up}"
+    if state["mode"] == "draining":
+        head += "; it is STOPPING and takes no new jobs"
+    lines = [head, "", "Slots", *_slots(state["slots"], now)]
+    waiting = state["line"]
+    lines += ["", f"Line ({len(waiting['line'])} of {waiting['places']} places taken)"]
+    lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  nobody waits"]
+    lines += ["", "Memory", *_columns(list(_memory(state["memory"])))]
+    lines += ["", "Last jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
+    return "\n".join(lines)
+
+
+def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
+    """A line for each slot, and one below it about the job that holds it."""
+    width = max(len(slot["device"]) for slot in slots)
+    for slot in slots:
+        holder, resident = slot.get("holder"), slot.get("resident")
+        device = f"  {plain(slot['device']):<{width}}"
+        if holder is None:
+            kept = f"{plain(resident['model'])} stays in memory" if resident else "no model in memory"
+            yield f"{device}  free for {span(now - slot['since'])}, {kept}"
+            continue
+        step = f" ({plain(holder['step'])})" if holder.get("step") in ("evict", "load") else ""
+        lasts = f"{slot['state']}{step} for {span(now - holder['state_since'])}"
+        yield f"{device}  {lasts}, holds the slot for {span(now - holder['since'])}"
+        done = progress(holder.get("progress"))
+        work = f"{holder['op']} with {holder['model']}{f', {done}' if done else ''}"
+        yield f"  {'':<{width}}  {plain(work)}; request {plain(holder['request_id'])}"
+
+
+def progress(told: Table | None) -> str:
+    """`0:45 of 3:10 of audio (24 %), about 12 s to go`, as much of it as is known."""
+    if not told:
+        return ""
+    form, unit = UNITS.get(told["unit"], (_whole, told["unit"]))
+    shown = form(told["done"]) + (f" of {form(told['total'])}" if told.get("total") else "")
+    shown += f" {unit}"
+    if told.get("share") is not None:
+        shown += f" ({min(told['share'], 1):.0%})".replace("%", " %")
+    if told.get("eta_s") is not None:
+        shown += f", about {span(told['eta_s'])} to go"
+    return shown
+
+
+def _waits(entry: Table, now: float) -> list[str]:
+    return [
+        f"{entry['op']} with {entry['model']}",
+        f"waits for {span(now - entry['since'])}, at most {span(entry['patience_s'])}",
+        f"request {entry['request_id']}",
+    ]
+
+
+def _memory(memory: Table) -> Iterator[list[str]]:
+    for card in memory["cards"]:
+        used = f"{_gb(card['used_mb'])} of {_gb(card['total_mb'])} in use"
+        ours = f"{_gb(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
+        yield [card["device"], card["name"], used, ours]
+    for process in memory["processes"]:
+        where = process.get("device") or (
+            "" if process["engine"] == "gateway" else "spare, for a quick start"
+        )
+        rss = process.get("rss_mb")
+        size = "unknown" if rss is None else f"{rss:.0f} MB"
+        yield [process["engine"], where, size, f"pid {process['pid']}"]
+    if not memory["cards"] and memory.get("reason"):
+        yield ["no cards", memory["reason"]]
+
+
+def _jobs(timeline: Table) -> Iterator[list[str]]:
+    ended = [job for job in timeline["jobs"] if job.get("ended") is not None]
+    for job in reversed(ended[-JOBS:]):
+        outcome = job.get("outcome") or "?"
+        took = f"took {span(job['ended'] - job['submitted'])}"
+        if job.get("audio_s") is not None:
+            took += f" for {span(job['audio_s'])} of audio"
+        yield [
+            time.strftime("%H:%M:%S", time.localtime(job["ended"])),
+            f"{job['op']} with {job['model']}",
+            f"{outcome} ({job['code']})" if job.get("code") else outcome,
+            took,
+            f"request {job['request_id']}",
+        ]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their cells aligned; every cell is made safe for a terminal here."""
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    count = max(map(len, cells), default=0)
+    padded = [[*row, *[""] * (count - len(row))] for row in cells]
+    widths = [max(map(len, phase)) for phase in zip(*padded, strict=True)]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
+        for row in padded
+    ]
+
+
+def _gb(megabytes: float) -> str:
+    return f"{megabytes / 1024:.1f} GiB"
+
+
+def span(seconds: float) -> str:
+    """A length of time in words, to the two largest units; never negative."""
+    seconds = max(seconds, 0.0)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h" + (f" {minutes} min" if minutes else "")
+    return f"{hours // 24} days"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+UNITS: Mapping[str, tuple[Callable[[float], str], str]] = {
+    "s": (clock, "of audio"),
+    "bytes": (lambda value: _whole(value / 1e6), "MB"),
+}
+"""How progress is told: the form of a number, and the words behind it."""

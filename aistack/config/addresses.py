@@ -1,0 +1,41 @@
+"""Addresses to listen on, `host:port`: parsed, formatted, and what reaches them. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`host:port` (`[host]:port` for IPv6) as host and port (0: any free one). Raises ValueError."""
+    host, _, port = text.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not an address of the form host:port")
+    return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """The inverse of `parse_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def url_of(address: str) -> str:
+    """The URL by which this machine reaches an address that is listened on."""
+    host, port = parse_address(address)
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://{format_address(host, port)}"
+
+
+def is_open(address: str) -> bool:
+    """Whether others than this machine can reach the address."""
+    host, _ = parse_address(address)
+    if host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True

@@ -1,0 +1,110 @@
+"""The doctor's look at the configuration: whether it is valid, and whether what it names is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import evolve
+
+from aistack.config import Config
+from aistack.config.load import ConfigError, LoadedConfig, load
+from aistack.doctor.findings import Finding, FindingState
+from aistack.errors import BackendFault
+from aistack.routing import choose as routing
+from aistack.routing.choose import Facts
+from aistack.weights.whisper import lacking
+
+
+def read(path: str | None) -> tuple[Config, list[Finding]]:
+    """The configuration, and what there is to say about its reading; the defaults if it is invalid."""
+    try:
+        loaded = load(path)
+    except ConfigError as exc:
+        return Config(), [
+            Finding("Configuration", "settings", FindingState.BROKEN, problem)
+            for problem in exc.problems
+        ]
+    return loaded.config, [_source(loaded), *_notes(loaded)]
+
+
+def _source(loaded: LoadedConfig) -> Finding:
+    if loaded.path is None:
+        says = "no file; defaults, and the environment"
+        return Finding("Configuration", "settings", FindingState.WORKS, says, facts={"path": None})
+    says = f"valid: {loaded.path}"
+    return Finding(
+        "Configuration", "settings", FindingState.WORKS, says, facts={"path": str(loaded.path)}
+    )
+
+
+def _notes(loaded: LoadedConfig) -> list[Finding]:
+    return [
+        Finding(
+            "Configuration",
+            str(note.fields.get("name", "environment")),
+            FindingState.NOTE,
+            note.message,
+            f"did you mean {note.fields['did_you_mean']}?" if "did_you_mean" in note.fields else "",
+        )
+        for note in loaded.notes
+        if note.level == "warning"
+    ]
+
+
+def named(config: Config, facts: Facts) -> list[Finding]:
+    """What the configuration names: directories of weights, the model to preload, the model root."""
+    found = [_local(model, Path(folder)) for model, folder in config.models.local.items()]
+    if config.slots.preload:
+        found.append(_preload(config.slots.preload, facts))
+    if config.inference.root:
+        found.append(_folder("inference.root", Path(config.inference.root)))
+        if config.inference.model:
+            folder = Path(config.inference.root, config.inference.model)
+            found.append(_folder("inference.model", folder))
+    elif config.inference.model:
+        says = f"{config.inference.model}, but inference.root is not set"
+        found.append(Finding("Configuration", "inference.model", FindingState.BROKEN, says))
+    return found
+
+
+def _local(model: str, folder: Path) -> Finding:
+    name = f"models.local.{model}"
+    if not folder.is_dir():
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
+    lacks = lacking(folder)
+    if lacks:
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} lacks {lacks}")
+    return Finding("Configuration", name, FindingState.WORKS, str(folder))
+
+
+def _preload(model: str, facts: Facts) -> Finding:
+    try:
+        chosen = routing.choose(model, None, False, evolve(facts, fetchable=True))
+    except BackendFault as exc:
+        return Finding("Configuration", "slots.preload", FindingState.BROKEN, exc.fault.message)
+    return Finding("Configuration", "slots.preload", FindingState.WORKS, chosen.model_id)
+
+
+def _folder(name: str, folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
+    return Finding("Configuration", name, FindingState.WORKS, str(folder))
+
+
+def models(facts: Facts) -> list[Finding]:
+    """Whose weights are here, of the engines that are installed."""
+    cards = [
+        card.id
+        for of in facts.engines.values()
+        if of.installed
+        for card in of.cards
+        if card.capability == "asr"
+    ]
+    found = []
+    for model in [*cards, *sorted(facts.on_disk - set(cards))]:
+        if model in facts.on_disk:
+            found.append(Finding("Models", model, FindingState.WORKS, "its weights are on the disk"))
+        else:
+            says = "its weights are fetched when it is first used, or now:"
+            found.append(Finding("Models", model, FindingState.MISSING, says, f"aistack pull {model}"))
+    return found

@@ -1,0 +1,212 @@
+"""The doctor's look at engines: each one's libraries are loaded in a process of its own, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from aistack import __version__
+from aistack.config import Config
+from aistack.doctor.findings import Finding, FindingState
+from aistack.engines.base import Engine
+from aistack.routing.inventory import Inventory, interpreter, real_engines
+
+LOAD_S = 180.0
+"""How long the libraries of one engine may take to load: NeMo needs 20 s, and a busy machine longer."""
+
+TOGETHER = 2
+"""How many are loaded at a time: each wants a processor and up to a gigabyte."""
+
+AUDIO = {
+    "reading": "aistack.doctor.audio:Reading",
+    "writing": "aistack.doctor.audio:Writing",
+}
+
+Begun = Callable[[str], None]
+
+
+@frozen
+class Probed:
+    """What a probe's process said, or how it ended."""
+
+    found: Mapping[str, Any]
+    trouble: str = ""
+
+
+Told = Callable[[Finding], None]
+
+
+async def engines(
+    config: Config, inventory: Inventory, card: bool, begun: Begun, told: Told
+) -> list[Finding]:
+    """A finding for each engine there is, each told as it comes.
+
+    `card`: whether this machine has a card that works; `begun`: this one is being loaded now.
+    """
+    turn = asyncio.Semaphore(TOGETHER)
+
+    async def one(name: str, target: str) -> Finding:
+        if name in config.engines.disabled:
+            return Finding("Engines", name, FindingState.NOTE, "switched off by engines.disabled")
+        try:
+            engine = inventory.engine(name)
+        except KeyError:
+            says = (
+                f"the module {target.partition(':')[0]} cannot be imported; the log of `serve` says why"
+            )
+            return Finding("Engines", name, FindingState.BROKEN, says)
+        own = interpreter(config, name)
+        async with turn:
+            begun(engine.provider)
+            probed = await probe(own or sys.executable, target)
+        return judged(engine, probed, own, card, config.slots.devices)
+
+    async def looked(name: str, target: str) -> Finding:
+        finding = await one(name, target)
+        told(finding)
+        return finding
+
+    targets = real_engines()
+    found = await asyncio.gather(*(looked(name, target) for name, target in targets.items()))
+    none_works = _none_works(list(found), inventory, config)
+    for finding in none_works:
+        told(finding)
+    return [*found, *none_works]
+
+
+def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> list[Finding]:
+    """A finding if nobody could transcribe."""
+    asr = {
+        engine.provider
+        for name in real_engines()
+        if name not in config.engines.disabled and (engine := _offered(inventory, name)) is not None
+        if any(card.capability == "asr" for card in engine.cards())
+    }
+    if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
+        return []
+    says = "no engine for speech-to-text works: transcriptions are answered with 503"
+    return [Finding("Engines", "all", FindingState.BROKEN, says, "pip install faster-whisper")]
+
+
+def _offered(inventory: Inventory, name: str) -> Engine | None:
+    try:
+        return inventory.engine(name)
+    except KeyError:
+        return None
+
+
+async def audio() -> list[Finding]:
+    """Whether audio can be read and written."""
+    probes = await asyncio.gather(*(probe(sys.executable, target) for target in AUDIO.values()))
+    found = []
+    for name, probed in zip(AUDIO, probes, strict=True):
+        told = probed.found
+        if "missing" in told or "error" in told or probed.trouble:
+            why = probed.trouble or told.get("error") or "PyAV is not installed"
+            found.append(
+                Finding("Audio", name, FindingState.BROKEN, why, "pip install --force-reinstall av")
+            )
+        else:
+            says = f"{_versions(told)}: {told['remark']}"
+            found.append(Finding("Audio", name, FindingState.WORKS, says, facts=told))
+    return found
+
+
+def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[str, ...]) -> Finding:
+    """What a probe's result means for the engine; `own` is its configured interpreter."""
+    told, name = probed.found, engine.provider
+    elsewhere = f" (in {own})" if own else ""
+    if probed.trouble:
+        help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
+        return Finding("Engines", name, FindingState.BROKEN, probed.trouble + elsewhere, help_, told)
+    if told.get("version") != __version__:
+        says = f"its interpreter has aistack {told.get('version')}, not {__version__}{elsewhere}"
+        return Finding("Engines", name, FindingState.BROKEN, says, f"{own} -m pip install aistack", told)
+    if "missing" in told:
+        lacking = ", ".join(told["missing"])
+        if own:  # somebody said that it is there
+            says = f"{lacking} cannot be found{elsewhere}"
+            return Finding(
+                "Engines", name, FindingState.BROKEN, says, f"{own} -m {engine.install}", told
+            )
+        return Finding("Engines", name, FindingState.MISSING, "not installed", engine.install, told)
+    if "error" in told:
+        says = f"its libraries cannot be loaded: {told['error']}{elsewhere}"
+        help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
+        return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
+    says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
+    if told["cuda"] is not None:
+        says += ", uses the card" if told["cuda"] else ", on the processor"
+        named = any(each.startswith("cuda") for each in devices)
+        if not told["cuda"] and (named or (card and "auto" in devices)):
+            state = FindingState.BROKEN if named else FindingState.NOTE
+            help_ = "a build of its libraries for CUDA would use the card; see how they are installed"
+            return Finding("Engines", name, state, says, help_, told)
+    return Finding("Engines", name, FindingState.WORKS, says, facts=told)
+
+
+def _versions(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in told.get("versions", {}).items())
+
+
+async def probe(python: str, target: str, limit_s: float = LOAD_S) -> Probed:
+    """Run a probe; whatever becomes of its process, this returns in time."""
+    environ = os.environ | {"HF_HUB_OFFLINE": "1"}  # a look must not fetch anything
+    try:
+        process = await asyncio.create_subprocess_exec(
+            python,
+            "-m",
+            "aistack.doctor.probe",
+            target,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environ,
+            start_new_session=True,
+        )
+    except OSError as exc:
+        return Probed({}, f"its interpreter cannot be started: {exc.strerror or type(exc).__name__}")
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), limit_s)
+    except TimeoutError:
+        return Probed({}, f"its libraries did not load within {limit_s:g} s")
+    finally:
+        await _ended(process)
+    try:
+        found = json.loads(out)
+    except ValueError:
+        return Probed({}, _end_of(process.returncode, err))
+    return Probed(found)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Kill what is left of the process and its group."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), 5.0)
+
+
+def _end_of(code: int | None, err: bytes) -> str:
+    """How a process ended that did not answer."""
+    lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+    last = lines[-1].strip()[:200] if lines else ""
+    if "No module named 'aistack'" in last or "No module named aistack" in last:
+        return "aistack is not installed there"
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"its libraries crashed while they were loaded ({signal.Signals(-code).name})"
+    return f"the process that loads its libraries ended with code {code}{': ' if last else ''}{last}"

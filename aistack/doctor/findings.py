@@ -1,0 +1,123 @@
+"""What works here, what is missing, what is broken: the findings of `aistack doctor`, and their order.
+
+A finding never raises and never waits without a bound; whatever loads native code does so in a
+process of its own (`doctor.engines`). BROKEN is kept for what somebody configured and does not work,
+or what nothing works without; what is merely not there is MISSING or a NOTE.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from attrs import field, frozen
+
+from aistack import __version__
+
+
+class FindingState(Enum):
+    """What was found of one thing; the value is the word people read."""
+
+    WORKS = "works"
+    NOTE = "note"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+@frozen
+class Finding:
+    """One thing that was looked at: `says` in plain words, `help` what to do, `facts` for JSON."""
+
+    group: str
+    name: str
+    state: FindingState
+    says: str
+    help: str = ""
+    facts: Mapping[str, Any] = field(factory=dict)
+
+
+GROUPS = (
+    "Configuration",
+    "Engines",
+    "Audio",
+    "Models",
+    "Graphics cards",
+    "Disk",
+    "Ports",
+    "Hubs",
+    "Other servers",
+)
+"""In the order in which they are shown."""
+
+
+def broken(findings: Iterable[Finding]) -> list[Finding]:
+    """What makes the exit code 1."""
+    return [finding for finding in findings if finding.state is FindingState.BROKEN]
+
+
+def where() -> dict[str, str]:
+    """What this is and on what it runs."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The findings as plain values; `ok` is what the exit code says."""
+    return {
+        "ok": not broken(findings),
+        **where(),
+        "findings": [
+            {
+                "group": finding.group,
+                "name": finding.name,
+                "state": finding.state.value,
+                "says": finding.says,
+                **({"help": finding.help} if finding.help else {}),
+                **({"facts": dict(finding.facts)} if finding.facts else {}),
+            }
+            for finding in findings
+        ],
+    }
+
+
+def page(findings: Sequence[Finding]) -> str:
+    """The findings for people: a group each, aligned, and a last line that sums up."""
+    lines = [heading()]
+    for group in GROUPS:
+        of = [finding for finding in findings if finding.group == group]
+        if of:
+            width = max(len(finding.name) for finding in of)
+            lines += ["", group, *(line(finding, width) for finding in of)]
+    return "\n".join([*lines, "", summary(findings)])
+
+
+def heading() -> str:
+    """The first line."""
+    about = where()
+    return f"aistack {about['version']}, Python {about['python']}, {about['platform']}"
+
+
+def line(finding: Finding, width: int) -> str:
+    """One finding; its name takes so many columns. What to do stands below it."""
+    word = finding.state.value
+    word = word.upper() if finding.state is FindingState.BROKEN else word
+    text = f"  {word:<7}  {finding.name:<{width}}  {finding.says}".rstrip()
+    if finding.help:
+        text += f"\n  {'':<7}  {'':<{width}}  -> {finding.help}"
+    return text
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """The last line."""
+    wrong = broken(findings)
+    if not wrong:
+        return "Everything that is configured works."
+    names = ", ".join(f"{finding.name} ({finding.group.lower()})" for finding in wrong)
+    return f"{len(wrong)} broken: {names}."

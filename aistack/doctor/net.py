@@ -1,0 +1,111 @@
+"""The doctor's look at others: the hubs that weights come from, and the servers we relay to."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from aistack.config import Config
+from aistack.config.backends import OllamaSection, QwenTtsSection
+from aistack.doctor.findings import Finding, FindingState
+from aistack.routing.inventory import HUB, offline
+
+ASK_S = 5.0
+MODELSCOPE = "https://www.modelscope.cn"
+
+
+async def hubs(config: Config, environ: Mapping[str, str]) -> list[Finding]:
+    """Whether weights could be fetched. A hub that somebody named must answer, the usual need not."""
+    if offline(environ):
+        says = "downloads are off (HF_HUB_OFFLINE): only models that are here can be used"
+        return [Finding("Hubs", "Hugging Face", FindingState.NOTE, says)]
+    asked = [_hub("Hugging Face", environ.get("HF_ENDPOINT", "").strip(), HUB)]
+    if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
+        named = environ.get("MODELSCOPE_ENDPOINT", "").strip()
+        asked.append(_hub("ModelScope", named, MODELSCOPE))
+    return list(await asyncio.gather(*asked))
+
+
+async def _hub(name: str, named: str, usual: str) -> Finding:
+    url = named or usual
+    status, _, why = await _asked("HEAD", url)
+    if status and status < 500 and status not in (401, 403, 407):
+        return Finding("Hubs", name, FindingState.WORKS, f"answers at {url}")
+    why = why or f"status {status}"
+    says = f"cannot be reached at {url} ({why}): only models that are here can be used"
+    return Finding("Hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
+
+
+async def upstreams(config: Config) -> list[Finding]:
+    """Ollama and the speech container. Broken only where their address was set: both are optional."""
+    return list(await asyncio.gather(_ollama(config.ollama), _speech(config.qwen_tts)))
+
+
+async def _ollama(section: OllamaSection) -> Finding:
+    url = section.url.rstrip("/")
+    status, version, why = await _asked("GET", f"{url}/api/version")
+    if status != 200 or not isinstance(version, dict) or "version" not in version:
+        return _absent("Ollama", "chat", url, why or f"status {status}", url != OllamaSection().url)
+    _, tags, _ = await _asked("GET", f"{url}/api/tags")
+    names = [model.get("name") for model in tags.get("models", ())] if isinstance(tags, dict) else []
+    says = f"{version['version']} at {url}, {len(names)} models"
+    facts = {"url": url, "version": version["version"], "models": names}
+    if not names:
+        return Finding("Other servers", "Ollama", FindingState.NOTE, says, "ollama pull NAME", facts)
+    return Finding("Other servers", "Ollama", FindingState.WORKS, says, facts=facts)
+
+
+async def _speech(section: QwenTtsSection) -> Finding:
+    url = section.url.rstrip("/")
+    status, _, why = await _asked("GET", f"{url}/health")
+    if status != 200:
+        return _absent(
+            "Qwen3-TTS", "speech", url, why or f"status {status}", url != QwenTtsSection().url
+        )
+    return Finding(
+        "Other servers", "Qwen3-TTS", FindingState.WORKS, f"healthy at {url}", facts={"url": url}
+    )
+
+
+def _absent(name: str, use: str, url: str, why: str, configured: bool) -> Finding:
+    state = FindingState.BROKEN if configured else FindingState.NOTE
+    says = f"does not answer at {url} ({why}); needed only for {use}"
+    return Finding("Other servers", name, state, says, facts={"url": url})
+
+
+async def _asked(method: str, url: str) -> tuple[int, Any, str]:
+    """One bounded request: status (0: no answer), JSON if it was that, and why there was no answer."""
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=method == "HEAD") as session,
+            session.request(method, url, allow_redirects=False) as answer,
+        ):
+            if method == "HEAD":
+                return answer.status, None, ""
+            try:
+                return answer.status, await answer.json(encoding="utf-8", content_type=None), ""
+            except ValueError:
+                return answer.status, None, ""
+    except TimeoutError:
+        return 0, None, f"no answer within {ASK_S:g} s"
+    except aiohttp.InvalidURL:
+        return 0, None, "that is no URL"
+    except aiohttp.ClientConnectorError as exc:
+        return 0, None, _why(exc.os_error)
+    except (aiohttp.ClientError, ValueError) as exc:
+        return 0, None, type(exc).__name__
+
+
+def _why(exc: OSError) -> str:
+    if isinstance(exc, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(exc, ConnectionRefusedError):
+        return "nobody listens there"
+    return (os.strerror(exc.errno) if exc.errno else "no connection").lower()

@@ -1,0 +1,1 @@
+"""Words and times to text: joining windows, cutting segments, SenseVoice's tags."""

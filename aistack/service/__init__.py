@@ -1,0 +1,1 @@
+"""One running service: its parts put together, its life from start to drain."""

@@ -1,0 +1,1 @@
+"""The operator's API below `/admin`, and the console."""

@@ -1,0 +1,1 @@
+"""The internal inference API (seed 004): `/generate`, `/models`, `/models/swap`, `/stats`."""

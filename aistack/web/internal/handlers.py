@@ -1,0 +1,170 @@
+"""The internal inference API (seed 004): /generate, /models, /models/swap, /stats, and the chat
+completions of local weights. The key is looked at before the body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from aistack.chunks import GenerationRequest, Vram
+from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.ids import job_id
+from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
+from aistack.jobs.states import Op
+from aistack.web.answers import json_answer
+from aistack.web.delivery import deliver
+from aistack.web.internal import trace
+from aistack.web.internal.body import ChatAsked, Defaults, chat_request, generate_request, swap_tag
+from aistack.web.internal.stats import GenerationFigures
+from aistack.web.keys import CONFIG, MODEL_ROOT, SCHEDULER, LocalWeights
+from aistack.web.queueing import patience
+from aistack.web.request_id import request_id
+from aistack.web.upload.bodies import read_json
+from aistack.wire.accepted import SwapAnswer
+from aistack.wire.base import Wire
+from aistack.wire.tokens import ChatCompletion, TokenEvents
+
+HEADER = "X-Internal-API-Key"
+BACKEND = "nanochat"
+FIGURES: web.AppKey[GenerationFigures] = web.AppKey("generation_figures")
+
+
+def authorise(request: web.Request) -> None:
+    """Raise BackendFault unless the request carries the internal key: 503 if there is none, 401."""
+    key = request.app[CONFIG].inference.api_key
+    if not key:
+        raise BackendFault(
+            Fault(
+                ErrorKind.NETWORK,
+                Code.NOT_CONFIGURED,
+                "The internal API has no key: set inference.api_key to open it.",
+            )
+        )
+    sent = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+    if not hmac.compare_digest(hashlib.sha256(sent).digest(), hashlib.sha256(key.encode()).digest()):
+        raise BackendFault(
+            Fault(
+                ErrorKind.MALFORMED,
+                Code.UNAUTHORIZED,
+                f"The internal API asks for its key in {HEADER}.",
+                status_override=401,
+            )
+        )
+    trace.accepted(request)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Stream generated tokens. Stands in line for a busy slot, 30 s unless set or asked otherwise."""
+    authorise(request)
+    config = request.app[CONFIG]
+    body = await read_json(request, config.server)
+    asked = generate_request(body, defaults(request), config.inference.tolerate_unknown_fields)
+    waits = patience(request.headers.getall("Prefer", []), config.slots)
+    seconds = waits.seconds if waits.headers else config.inference.wait_s
+    return await _deliver(request, asked, TokenEvents(), seconds, waits.headers)
+
+
+async def chat(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
+    """/v1/chat/completions for the current tag: called by the chat handler when `serves` says so."""
+    asked: ChatAsked = chat_request(body, defaults(request))
+    waits = patience(request.headers.getall("Prefer", []), request.app[CONFIG].slots)
+    wire = ChatCompletion(
+        f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]), asked.stream, asked.usage
+    )
+    return await _deliver(request, asked.request, wire, waits.seconds, waits.headers)
+
+
+def serves(request: web.Request, model: object) -> bool:
+    """Whether the OpenAI door is open and `model` is the current tag."""
+    selected = request.app[SCHEDULER].snapshot.selected
+    door: bool = request.app[CONFIG].inference.openai_door
+    return door and selected is not None and model == selected.model
+
+
+def defaults(request: web.Request) -> Defaults:
+    """The configured meaning of absent options."""
+    settings = request.app[CONFIG].inference
+    return Defaults(settings.temperature, settings.top_k, settings.max_tokens)
+
+
+async def _deliver(
+    request: web.Request,
+    asked: GenerationRequest,
+    wire: Wire,
+    seconds: float,
+    headers: tuple[tuple[str, str], ...],
+) -> web.StreamResponse:
+    route = Route(BACKEND, SELECTED, Vram.OWN)
+    context = {
+        "client": request.remote or "",
+        "messages": len(asked.messages),
+        **trace.job_ids(request),
+    }
+    job = Job(
+        job_id(),
+        request_id(request),
+        Op.GENERATE,
+        route,
+        asked,
+        wire,
+        patience=seconds,
+        context=context,
+    )
+    return await deliver(request, request.app[SCHEDULER], job, extra_headers=headers)
+
+
+async def models(request: web.Request) -> web.StreamResponse:
+    """The weights on the disk, and which of them is current."""
+    authorise(request)
+    found = await asyncio.to_thread(request.app[MODEL_ROOT].scan)
+    root = request.app[CONFIG].inference.root
+    return json_answer(registry(request.app[SCHEDULER].snapshot, found, root))
+
+
+def registry(snapshot: Snapshot, found: Sequence[LocalWeights], root: str) -> dict[str, object]:
+    """The current tag is listed even if its files have gone since it was loaded."""
+    current = snapshot.selected.model if snapshot.selected is not None else None
+    listed = {
+        entry.tag: (entry.source, entry.path)
+        for entry in found
+        if not entry.problem or entry.tag == current
+    }
+    if current is not None:
+        listed.setdefault(current, (BACKEND, str(Path(root) / current)))
+    return {
+        "current_model": current,
+        "models": [
+            {"model_tag": tag, "source": source, "path": path, "loaded": tag == current}
+            for tag, (source, path) in sorted(listed.items())
+        ],
+    }
+
+
+async def swap(request: web.Request) -> web.StreamResponse:
+    """Change the weights. 202 at once; what comes of it is in /stats, /health and the log."""
+    authorise(request)
+    config = request.app[CONFIG]
+    tag = swap_tag(await read_json(request, config.server))
+    await asyncio.to_thread(request.app[MODEL_ROOT].find, tag)
+    context = {"client": request.remote or "", **trace.job_ids(request)}
+    job = evolve(selection(tag), request_id=request_id(request), context=context)
+    return await deliver(request, request.app[SCHEDULER], job)
+
+
+def selection(tag: str) -> Job:
+    """The job that makes `tag` current."""
+    name = job_id()
+    return Job(name, name, Op.SWAP, Route(BACKEND, tag, Vram.OWN), None, SwapAnswer())
+
+
+async def stats(request: web.Request) -> web.StreamResponse:
+    """Worker pool and throughput."""
+    authorise(request)
+    now = asyncio.get_running_loop().time()
+    return json_answer(request.app[FIGURES].told(request.app[SCHEDULER].snapshot, now))

@@ -1,0 +1,1 @@
+"""The reference: operations and contract types as one OpenAPI document. Pure."""

@@ -1,0 +1,106 @@
+"""Waiting in line, and the courtesy of refusing a large body before it is sent.
+
+Admission itself is the machine's; what is refused here would have met the same 503 after the
+upload. Nothing is refused early that could wait, or that only housekeeping is in the way of.
+"""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+from attrs import frozen
+
+from aistack import errors
+from aistack.chunks import Vram
+from aistack.config import MiB, Slots
+from aistack.errors import Fault
+from aistack.jobs.busy import busy_fault
+from aistack.jobs.draft import Draft
+from aistack.jobs.model import Job, Route, Snapshot
+from aistack.jobs.states import HOUSEKEEPING, Mode, Op
+from aistack.wire.base import Wire
+
+LARGE = 8 * MiB
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
+
+
+@frozen
+class QueueWish:
+    """How long a caller stands in line: `seconds`, and the headers that tell it so."""
+
+    seconds: float
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def patience(prefer: list[str], slots: Slots) -> QueueWish:
+    """From the values of all `Prefer` headers (RFC 7240); the first valid `wait` counts.
+
+    Without one the setting applies. The wish is capped, and the answer says to what.
+    """
+    for value in prefer:
+        for preference in value.split(","):
+            found = _WAIT.fullmatch(preference.split(";")[0].strip())
+            if found:
+                seconds = int(min(int(found[1]), slots.wait_max_s))
+                return QueueWish(float(seconds), (("Preference-Applied", f"wait={seconds}"),))
+    return QueueWish(min(slots.wait_s, slots.wait_max_s))
+
+
+def expects_continue(request: web.BaseRequest) -> bool:
+    """Whether the client holds its body back until it is told to go on."""
+    return (
+        request.version >= HttpVersion11
+        and request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue"
+    )
+
+
+async def hold_continue(request: web.Request) -> None:
+    """The routes' expect handler: says nothing yet. `begin_body` does, once nothing speaks against it.
+
+    aiohttp calls this outside the middlewares, where neither keys nor limits have been looked at.
+    """
+
+
+async def begin_body(request: web.Request) -> None:
+    """Tell a client that asked that it may send its body now."""
+    if expects_continue(request) and request.can_read_body:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # These bytes are not part of the response that aiohttp counts.
+        request.writer.output_size = 0
+
+
+def unread_refusal(snapshot: Snapshot, op: Op, at: float) -> Fault | None:
+    """The fault that a job of this kind, without patience, would certainly meet now; if any."""
+    if snapshot.mode is Mode.DRAINING:
+        return errors.shutting_down()
+    for slot in snapshot.slots:
+        holder = snapshot.jobs.get(slot.holder) if slot.holder is not None else None
+        if holder is None or holder.op in HOUSEKEEPING:
+            return None
+    return busy_fault(Draft(snapshot, "unread", at), _asker(op))
+
+
+def refuse_unread(
+    request: web.BaseRequest, snapshot: Snapshot, op: Op, patient: bool, at: float
+) -> None:
+    """Raise BackendFault if the body is large or held back, the caller impatient and no slot free.
+
+    `at` is the loop's time, the machine's clock.
+    """
+    large = (request.content_length or 0) > LARGE or expects_continue(request)
+    if not large or patient:
+        return
+    fault = unread_refusal(snapshot, op, at)
+    if fault is not None:
+        raise errors.BackendFault(fault)
+
+
+class _NoWire:
+    """Stands where a job must have a wire, in a job that is never submitted."""
+
+
+def _asker(op: Op) -> Job:
+    wire: Wire = _NoWire()  # type: ignore[assignment]
+    return Job("", "", op, Route("", "", Vram.OWN), None, wire)

@@ -1,0 +1,1 @@
+"""What the test suite, CI and CONTRIBUTING need; see contrib/README.md."""

@@ -1,0 +1,85 @@
+"""The pages that a program writes are as it would write them now, and say what the code says."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from aistack.errors import Code, Fault, fault_headers
+from aistack.jobs.states import Phase
+from contrib.dev.pages import machine
+from contrib.dev.pages.__main__ import DOCS, FOLDERS, PICTURE, made
+from contrib.dev.pages.codes import codes
+
+PAGES = made()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_current(name: str) -> None:
+    """If this fails: python -m contrib.dev.pages"""
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]
+
+
+def test_no_page_is_left_over_drift() -> None:
+    there = {f"{folder}/{path.name}" for folder in FOLDERS for path in (DOCS / folder).iterdir()}
+    assert there == PAGES.keys() - {PICTURE}
+
+
+def test_every_code_has_its_page_and_no_page_is_for_another() -> None:
+    pages = {path.stem for path in (DOCS / "errors").glob("*.md")} - {"README"}
+    assert pages == {code.value for code in Code} == {code.value for code in codes()}
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_codes_page_says_everything(code: Code) -> None:
+    told = codes()[code]
+    assert min(map(len, (told.says, told.cause, told.client, told.operator))) >= len("Us.")
+    page = PAGES[f"errors/{code.value}.md"]
+    assert page.count("\n| status ") >= 1
+    if code is not Code.CANCELLED:
+        bodies = [part.partition("```")[0] for part in page.split("```json\n")[1:]]
+        assert {json.loads(body)["error"]["code"] for body in bodies} == {code.value}
+
+
+def test_what_is_said_of_retries_is_what_is_sent() -> None:
+    """The page of a code that comes with a header names it, as the code that sends it decides."""
+    from contrib.dev.pages.errors import _fault, _where
+
+    doc = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
+    for code, statuses in _where(doc).items():
+        assert statuses, code
+        for status in statuses:
+            fault: Fault = _fault(status, code)
+            assert fault.status == status
+            page = PAGES[f"errors/{code.value}.md"]
+            for name, value in fault_headers(fault):
+                assert f"`{name}: {value}`" in page
+
+
+def test_the_reference_has_every_operation_and_object() -> None:
+    doc = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
+    for path, methods in doc["paths"].items():
+        for method, operation in methods.items():
+            (tag,) = operation["tags"]
+            page = PAGES[f"reference/{tag}.md"]
+            assert f"\n## `{method.upper()} {path}`\n" in page
+            for answer in operation["responses"].values():
+                for code in answer.get("x-error-codes", ()):
+                    assert f"[`{code}`](../errors/{code}.md)" in page
+    for name, schema in doc["components"]["schemas"].items():
+        section = PAGES["reference/objects.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for member in schema.get("properties", ()):
+            assert f"| `{member}`" in section, (name, member)
+
+
+def test_the_picture_shows_every_state_and_every_way() -> None:
+    root = ElementTree.fromstring(machine.svg())
+    space = "{http://www.w3.org/2000/svg}"
+    words = [text.text or "" for text in root.iter(f"{space}text")]
+    assert {phase.name for phase in Phase} <= set(words)
+    assert len(list(root.iter(f"{space}line"))) == len(machine.edges())
+    for events in machine.edges().values():
+        assert set(events) <= set(words)

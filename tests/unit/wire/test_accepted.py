@@ -1,0 +1,28 @@
+"""The 202 of a swap."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aistack import errors
+from aistack.chunks import Accepted
+from aistack.contract.converters import from_json
+from aistack.contract.public import SwapAccepted
+from aistack.wire.accepted import SwapAnswer
+
+
+@pytest.mark.parametrize("status", ["accepted", "ok"])
+def test_the_answer(status: str) -> None:
+    answer = SwapAnswer().body((), Accepted(status, "d20"))
+    assert answer.status == 202
+    assert json.loads(answer.body) == {"status": status, "current_model": "d20"}
+    assert from_json(answer.body, SwapAccepted).status == status
+
+
+def test_it_is_no_stream() -> None:
+    wire = SwapAnswer()
+    assert not wire.streams
+    assert wire.fault(errors.internal()) == (None, False)
+    assert wire.tail(Accepted("ok", "d20")) is None
