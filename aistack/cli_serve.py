@@ -11,7 +11,6 @@ import errno
 import importlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ from aistack import log
 from aistack.cli import FAILED, OK, STOPPED, USAGE, say
 from aistack.config import Config
 from aistack.config_load import Loaded
-from aistack.screen import EngineNote, start_screen, url_of
+from aistack.screen import EngineNote, is_nowhere, start_screen, url_of
 
 T = TypeVar("T")
 
@@ -155,7 +154,7 @@ def _cannot_listen(exc: OSError, addresses: Sequence[str]) -> str:
         return f"Cannot listen on {where}: the port is in use. Is aistack already running? (--port N)"
     if exc.errno == errno.EACCES:
         return f"Cannot listen on {where}: this needs more rights. Ports above 1023 need none."
-    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+    if is_nowhere(exc):
         return f"Cannot listen on {where}: this machine has no such address."
     return f"Cannot start on {where}: {exc.strerror or type(exc).__name__}."
 

@@ -7,7 +7,6 @@ import errno
 import importlib.util
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from aistack.backends.weights import cache_dir
 from aistack.config import Config, GiB
 from aistack.config_rules import parse_address
 from aistack.doctor import Finding, State
-from aistack.screen import url_of
+from aistack.screen import is_nowhere, url_of
 
 LOW = 3 * GiB
 """Less free space than this is worth a word: Parakeet alone is 2.5 GB."""
@@ -137,7 +136,7 @@ async def _port(address: str) -> Finding:
             return await _taken(address)
         if exc.errno == errno.EACCES:
             says = "needs more rights: ports above 1023 need none"
-        elif exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+        elif is_nowhere(exc):
             says = "this machine has no such address"
         else:
             says = exc.strerror or type(exc).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import socket
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -46,6 +48,15 @@ def is_open(address: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True
+
+
+def is_nowhere(exc: OSError) -> bool:
+    """Whether listening failed because this machine has no such address.
+
+    Since Python 3.13 asyncio's own loop says so in words alone, without a number.
+    """
+    worded = exc.errno is None and "could not bind on any address" in str(exc)
+    return worded or exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror)
 
 
 def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: bool) -> str:
