@@ -19,6 +19,7 @@ from aistack.backends.weights import cache_dir
 from aistack.config import Config, GiB
 from aistack.config_rules import parse_address
 from aistack.doctor import Finding, State
+from aistack.installing import here, libraries
 from aistack.screen import is_nowhere, url_of
 
 LOW = 3 * GiB
@@ -39,7 +40,9 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
         return [Finding("Graphics cards", "NVIDIA", absent, says + because, help_)]
 
     if importlib.util.find_spec("pynvml") is None:
-        return none("cannot be looked for: nvidia-ml-py is not installed", "pip install nvidia-ml-py")
+        return none(
+            "cannot be looked for: nvidia-ml-py is not installed", here(libraries("nvidia-ml-py"))
+        )
     import pynvml
 
     try:

@@ -97,7 +97,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "aistack.config",
         "aistack.config_observability",
     ),
-    ("aistack.chunks", "aistack.errors"),
+    ("aistack.chunks", "aistack.errors", "aistack.installing"),
 )
 """From top to bottom; a module may import its own layer and those below it."""
 

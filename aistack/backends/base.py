@@ -25,6 +25,7 @@ from aistack.chunks import (
     separator,
 )
 from aistack.errors import Code, ErrorKind, Fault
+from aistack.installing import here
 
 Report = Callable[[Progress], None]
 """How a load tells that it is alive and how far."""
@@ -66,10 +67,14 @@ class Engine(Protocol):
     """What a consumer reads in `error.provider`."""
     requires: tuple[str, ...]
     """Top-level modules that must be importable."""
-    install: str
-    """The command that installs them."""
     kill_after_s: float
     """How long a cancelled run may take to obey before its process is killed."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs them, as `pip install ...`; whoever shows it says for which
+        interpreter (`installing.here`)."""
+        ...
 
     def cards(self) -> tuple[ModelCard, ...]:
         """The models to list."""
@@ -128,7 +133,7 @@ def missing(engine: Engine) -> Fault:
     return Fault(
         ErrorKind.NETWORK,
         Code.BACKEND_MISSING,
-        f"{engine.provider} is not installed on this server. Install it with: {engine.install}",
+        f"{engine.provider} is not installed on this server. Install it with: {here(engine.install)}",
         engine.provider,
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 from aistack.backends.base import CancelToken, ModelCard, Report, Yielded
 from aistack.chunks import ModelSpec, Piece, Progress, Speak, Tail
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
+from aistack.installing import libraries
 from aistack.speaking import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
 
 BLOCK_MS = 100
@@ -89,11 +90,14 @@ class Espeak:
     name = "espeak"
     provider = "eSpeak NG"
     requires: tuple[str, ...] = ("espeakng_loader", "av")
-    install = "pip install 'aistack[speech]'"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._library: Library | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="speech")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (ModelCard(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)

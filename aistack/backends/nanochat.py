@@ -31,6 +31,7 @@ from aistack.backends.prompt import (
 from aistack.backends.sampling import Sampler
 from aistack.chunks import Generate, Generated, ModelSpec, Progress, Token
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
+from aistack.installing import libraries
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +68,14 @@ class Nanochat:
     name = "nanochat"
     provider = PROVIDER
     requires: tuple[str, ...] = ("torch", "transformers", "tokenizers")
-    install = "pip install torch transformers tiktoken"
     kill_after_s = 3.0
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="nanochat")
 
     def cards(self) -> tuple[ModelCard, ...]:
         """None: which weights there are is asked of `nano_weights`."""

@@ -45,6 +45,7 @@ from aistack.backends.torch_common import (
 from aistack.backends.windows import RATE, Cut, Window, windows
 from aistack.chunks import Listen, ModelSpec, Progress, Transcript, Word
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.installing import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,6 @@ class Parakeet:
     name = "parakeet"
     provider = "Parakeet"
     requires: tuple[str, ...] = ("nemo", "lhotse", "torch")
-    install = "pip install 'nemo_toolkit[asr]'"
     kill_after_s = 3.0
 
     def __init__(self) -> None:
@@ -95,6 +95,10 @@ class Parakeet:
         self._layer = 0
         self._layers = 1
         self._pool = ThreadPoolExecutor(1, "parakeet")
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="parakeet")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

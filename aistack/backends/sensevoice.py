@@ -52,6 +52,7 @@ from aistack.backends.torch_common import (
 )
 from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
 from aistack.errors import BackendFault, ErrorKind
+from aistack.installing import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,6 @@ class SenseVoice:
     name = "sensevoice"
     provider = "SenseVoice"
     requires: tuple[str, ...] = ("funasr", "kaldi_native_fbank", "torch")
-    install = "pip install torch funasr kaldi-native-fbank"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
@@ -91,6 +91,10 @@ class SenseVoice:
         self._itn = True
         self._silence, self._longest, self._threads = 800, 30_000, 0
         self._cancel: CancelToken | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="sensevoice")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

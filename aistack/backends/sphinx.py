@@ -16,6 +16,7 @@ from aistack.backends.base import CancelToken, ModelCard, Report, Yielded, missi
 from aistack.backends.causes import kind_of_library, load_fault
 from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
 from aistack.errors import BackendFault, ErrorKind
+from aistack.installing import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +51,15 @@ class Sphinx:
     name = "sphinx"
     provider = "PocketSphinx"
     requires: tuple[str, ...] = ("pocketsphinx", "av", "numpy")
-    install = "pip install pocketsphinx av numpy"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None
         self._cepstral_mean = ""
+
+    @property
+    def install(self) -> str:
+        return libraries("pocketsphinx", "av", "numpy")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

@@ -25,6 +25,7 @@ from aistack.backends.sizes import SIZES
 from aistack.backends.weights import PATTERNS, hub_id, lacking, snapshot, weights_on_disk
 from aistack.chunks import Listen, ModelSpec, Progress, Segment, Transcript, Word
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.installing import libraries
 
 if TYPE_CHECKING:
     from faster_whisper import BatchedInferencePipeline, WhisperModel
@@ -60,13 +61,16 @@ class Whisper:
     name = "whisper"
     provider = "Faster-Whisper"
     requires: tuple[str, ...] = ("faster_whisper",)
-    install = "pip install faster-whisper"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._model: WhisperModel | None = None
         self._pipeline: BatchedInferencePipeline | None = None
         self._batch_size = 8
+
+    @property
+    def install(self) -> str:
+        return libraries("faster-whisper")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

@@ -29,6 +29,7 @@ from aistack.config import Config
 from aistack.config_backends import EngineSection
 from aistack.contract import Capability, Download, ModelEntry, ModelsList
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.installing import here
 from aistack.jobs.model import Resident
 from aistack.routing import AUTO, WHISPER_PREFIX, Chosen, EngineFacts, Facts
 
@@ -150,7 +151,7 @@ class Inventory:
             cards = engine.cards()
             elsewhere = bool(interpreter(self._config, name))
             installed = elsewhere or all(map(_importable, engine.requires))
-            engines[name] = EngineFacts(installed, engine.provider, engine.install, cards)
+            engines[name] = EngineFacts(installed, engine.provider, here(engine.install), cards)
             if installed:
                 on_disk |= self._weights(name, module, cards)
         local = dict(self._config.models.local)
