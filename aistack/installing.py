@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import shlex
 import sys
@@ -24,6 +25,8 @@ DISTRIBUTION = "aistack-gateway"
 """What pip calls us; the import, the command and the configuration are `aistack`."""
 
 PIP = "pip install"
+
+WINDOWS = os.name == "nt"
 
 _TREE = Path(__file__).resolve().parents[1]
 """The source tree, where this is one; else the folder that libraries are installed in."""
@@ -103,6 +106,6 @@ def _installed_from() -> Path | None:
 
 def _quoted(word: str) -> str:
     """One word of a command line, for the shell of this system."""
-    if sys.platform != "win32":
+    if not WINDOWS:
         return shlex.quote(word)
     return word if re.fullmatch(r"[\w.:\\/-]+", word) else f'"{word}"'

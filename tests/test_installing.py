@@ -88,7 +88,7 @@ def test_a_command_that_is_not_pips_stays(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_windows_knows_no_single_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(installing, "WINDOWS", True)
     command = here(libraries("av"), r"C:\Program Files\aistack\python.exe")
     assert command == r'"C:\Program Files\aistack\python.exe" -m pip install "av<20,>=14"'
     assert here("pip install av", r"C:\aistack\python.exe") == r"C:\aistack\python.exe -m pip install av"
