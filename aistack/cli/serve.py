@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from aistack.cli.exits import FAILED, OK, STOPPED, USAGE, say
 from aistack.cli.loop import run
 from aistack.cli.screen import start_screen
 from aistack.config import Config
-from aistack.config.addresses import url_of
+from aistack.config.addresses import is_nowhere, url_of
 from aistack.config.load import LoadedConfig
 from aistack.observe import log
 from aistack.routing.notes import EngineNote
@@ -144,7 +143,7 @@ def _cannot_listen(exc: OSError, addresses: Sequence[str]) -> str:
         return f"Cannot listen on {where}: the port is in use. Is aistack already running? (--port N)"
     if exc.errno == errno.EACCES:
         return f"Cannot listen on {where}: this needs more rights. Ports above 1023 need none."
-    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+    if is_nowhere(exc):
         return f"Cannot listen on {where}: this machine has no such address."
     return f"Cannot start on {where}: {exc.strerror or type(exc).__name__}."
 

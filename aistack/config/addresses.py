@@ -1,8 +1,10 @@
-"""Addresses to listen on, `host:port`: parsed, formatted, and what reaches them. Pure."""
+"""Addresses to listen on, `host:port`: parsed, formatted, and what reaches them."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import socket
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -39,3 +41,12 @@ def is_open(address: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True
+
+
+def is_nowhere(exc: OSError) -> bool:
+    """Whether listening failed because this machine does not have that address.
+
+    Since Python 3.13 asyncio's own loop says so in words alone, without an error number.
+    """
+    worded = exc.errno is None and "could not bind on any address" in str(exc)
+    return worded or exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror)

@@ -74,7 +74,7 @@ class ObservabilitySection:
         default="",
         metadata={
             "says": "Where to send OpenTelemetry traces by OTLP over HTTP, as "
-            '"http://127.0.0.1:4318/v1/traces". Empty: none. Needs the extra aistack[otel].'
+            '"http://127.0.0.1:4318/v1/traces". Empty: none. Needs the extra `otel`.'
         },
     )
 

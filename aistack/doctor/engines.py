@@ -15,6 +15,7 @@ from attrs import frozen
 
 from aistack import __version__
 from aistack.config import Config
+from aistack.config.installing import here, libraries, ourselves
 from aistack.doctor.findings import Finding, FindingState
 from aistack.engines.base import Engine
 from aistack.routing.inventory import Inventory, interpreter, real_engines
@@ -93,7 +94,7 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
     if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
         return []
     says = "no engine for speech-to-text works: transcriptions are answered with 503"
-    return [Finding("Engines", "all", FindingState.BROKEN, says, "pip install faster-whisper")]
+    return [Finding("Engines", "all", FindingState.BROKEN, says, here(libraries("faster-whisper")))]
 
 
 def _offered(inventory: Inventory, name: str) -> Engine | None:
@@ -111,9 +112,8 @@ async def audio() -> list[Finding]:
         told = probed.found
         if "missing" in told or "error" in told or probed.trouble:
             why = probed.trouble or told.get("error") or "PyAV is not installed"
-            found.append(
-                Finding("Audio", name, FindingState.BROKEN, why, "pip install --force-reinstall av")
-            )
+            help_ = here(libraries("av", "numpy"), again=True)
+            found.append(Finding("Audio", name, FindingState.BROKEN, why, help_))
         else:
             says = f"{_versions(told)}: {told['remark']}"
             found.append(Finding("Audio", name, FindingState.WORKS, says, facts=told))
@@ -125,22 +125,23 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
     told, name = probed.found, engine.provider
     elsewhere = f" (in {own})" if own else ""
     if probed.trouble:
-        help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
+        help_ = "" if own else here(engine.install, again=True)
         return Finding("Engines", name, FindingState.BROKEN, probed.trouble + elsewhere, help_, told)
     if told.get("version") != __version__:
         says = f"its interpreter has aistack {told.get('version')}, not {__version__}{elsewhere}"
-        return Finding("Engines", name, FindingState.BROKEN, says, f"{own} -m pip install aistack", told)
+        return Finding("Engines", name, FindingState.BROKEN, says, ourselves(own), told)
     if "missing" in told:
         lacking = ", ".join(told["missing"])
         if own:  # somebody said that it is there
             says = f"{lacking} cannot be found{elsewhere}"
-            return Finding(
-                "Engines", name, FindingState.BROKEN, says, f"{own} -m {engine.install}", told
-            )
-        return Finding("Engines", name, FindingState.MISSING, "not installed", engine.install, told)
+            help_ = here(engine.install, own)
+            return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
+        return Finding(
+            "Engines", name, FindingState.MISSING, "not installed", here(engine.install), told
+        )
     if "error" in told:
         says = f"its libraries cannot be loaded: {told['error']}{elsewhere}"
-        help_ = "" if own else engine.install.replace("install", "install --force-reinstall", 1)
+        help_ = "" if own else here(engine.install, again=True)
         return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
     says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
     if told["cuda"] is not None:

@@ -7,7 +7,6 @@ import errno
 import importlib.util
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 import aiohttp
 
 from aistack.config import Config, GiB
-from aistack.config.addresses import parse_address, url_of
+from aistack.config.addresses import is_nowhere, parse_address, url_of
+from aistack.config.installing import here, libraries
 from aistack.doctor.findings import Finding, FindingState
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
@@ -39,7 +39,9 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
         return [Finding("Graphics cards", "NVIDIA", absent, says + because, help_)]
 
     if importlib.util.find_spec("pynvml") is None:
-        return none("cannot be looked for: nvidia-ml-py is not installed", "pip install nvidia-ml-py")
+        return none(
+            "cannot be looked for: nvidia-ml-py is not installed", here(libraries("nvidia-ml-py"))
+        )
     import pynvml
 
     try:
@@ -138,7 +140,7 @@ async def _port(address: str) -> Finding:
             return await _taken(address)
         if exc.errno == errno.EACCES:
             says = "needs more rights: ports above 1023 need none"
-        elif exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+        elif is_nowhere(exc):
             says = "this machine has no such address"
         else:
             says = exc.strerror or type(exc).__name__

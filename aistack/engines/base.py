@@ -25,6 +25,7 @@ from aistack.chunks import (
     Word,
     separator,
 )
+from aistack.config.installing import here
 from aistack.errors import Code, ErrorKind, Fault
 
 Yielded = Chunk | Progress
@@ -64,10 +65,14 @@ class Engine(Protocol):
     """What a consumer reads in `error.provider`."""
     requires: tuple[str, ...]
     """Top-level modules that must be importable."""
-    install: str
-    """The command that installs them."""
     kill_after_s: float
     """How long a cancelled run may take to obey before its process is killed."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs them, as `pip install ...`; whoever shows it adds the interpreter
+        (`config.installing.here`)."""
+        ...
 
     def cards(self) -> tuple[ModelCard, ...]:
         """The models to list."""
@@ -126,7 +131,7 @@ def missing(engine: Engine) -> Fault:
     return Fault(
         ErrorKind.NETWORK,
         Code.BACKEND_MISSING,
-        f"{engine.provider} is not installed on this server. Install it with: {engine.install}",
+        f"{engine.provider} is not installed on this server. Install it with: {here(engine.install)}",
         engine.provider,
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from aistack.chunks import ModelSpec, Piece, Progress, Report, SynthesisRequest, Tail
+from aistack.config.installing import libraries
 from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
 from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
@@ -89,11 +90,14 @@ class Espeak:
     name = "espeak"
     provider = "eSpeak NG"
     requires: tuple[str, ...] = ("espeakng_loader", "av")
-    install = "pip install 'aistack[speech]'"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._library: Library | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="speech")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (ModelCard(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest, Word
+from aistack.config.installing import libraries
 from aistack.engines.audio.decode import Audio
 from aistack.engines.audio.windows import RATE, AudioWindow, Cut, windows
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
@@ -79,7 +80,6 @@ class Parakeet:
     name = "parakeet"
     provider = "Parakeet"
     requires: tuple[str, ...] = ("nemo", "lhotse", "torch")
-    install = "pip install 'nemo_toolkit[asr]'"
     kill_after_s = 3.0
 
     def __init__(self) -> None:
@@ -95,6 +95,10 @@ class Parakeet:
         self._layer = 0
         self._layers = 1
         self._pool = ThreadPoolExecutor(1, "parakeet")
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="parakeet")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.config.installing import libraries
 from aistack.engines.audio.decode import RATE, Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.sensevoice_files import (
@@ -80,7 +81,6 @@ class SenseVoice:
     name = "sensevoice"
     provider = "SenseVoice"
     requires: tuple[str, ...] = ("funasr", "kaldi_native_fbank", "torch")
-    install = "pip install torch funasr kaldi-native-fbank"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
@@ -91,6 +91,10 @@ class SenseVoice:
         self._itn = True
         self._silence, self._longest, self._threads = 800, 30_000, 0
         self._cancel: CancelToken | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="sensevoice")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

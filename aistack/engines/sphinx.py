@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.config.installing import libraries
 from aistack.engines.audio.decode import RATE, Audio
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
@@ -50,12 +51,15 @@ class Sphinx:
     name = "sphinx"
     provider = "PocketSphinx"
     requires: tuple[str, ...] = ("pocketsphinx", "av", "numpy")
-    install = "pip install pocketsphinx av numpy"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None
         self._cepstral_mean = ""
+
+    @property
+    def install(self) -> str:
+        return libraries("pocketsphinx", "av", "numpy")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.config.installing import libraries
 from aistack.engines.audio.decode import Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
@@ -60,13 +61,16 @@ class Whisper:
     name = "whisper"
     provider = "Faster-Whisper"
     requires: tuple[str, ...] = ("faster_whisper",)
-    install = "pip install faster-whisper"
     kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._model: WhisperModel | None = None
         self._pipeline: BatchedInferencePipeline | None = None
         self._batch_size = 8
+
+    @property
+    def install(self) -> str:
+        return libraries("faster-whisper")
 
     def cards(self) -> tuple[ModelCard, ...]:
         return (

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from aistack import __version__
+from aistack.config.installing import here, libraries
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import OutcomeKind, Phase
 from aistack.observe.job_line import done_fields
@@ -124,7 +125,11 @@ def tracing(endpoint: str, clock: Callable[[], float] = time.monotonic) -> Traci
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("traces are not sent: pip install aistack[otel]", endpoint=endpoint)
+        log.warning(
+            "traces are not sent: a library is missing",
+            endpoint=endpoint,
+            install=here(libraries(extra="otel")),
+        )
         return None
     resource = Resource.create({"service.name": "aistack", "service.version": __version__})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

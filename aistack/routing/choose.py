@@ -54,22 +54,16 @@ class Family:
 
     engine: str
     provider: str
-    install: str
     model: str
 
 
 FAMILIES: Mapping[str, Family] = {
     family.engine: family
     for family in (
-        Family("whisper", "Faster-Whisper", "pip install faster-whisper", WHISPER_SMALL),
-        Family("parakeet", "Parakeet", "pip install 'nemo_toolkit[asr]'", "nvidia/parakeet-tdt-0.6b-v3"),
-        Family(
-            "sensevoice",
-            "SenseVoice",
-            "pip install torch funasr kaldi-native-fbank",
-            "iic/SenseVoiceSmall",
-        ),
-        Family("sphinx", "PocketSphinx", "pip install pocketsphinx", "pocketsphinx-en-us"),
+        Family("whisper", "Faster-Whisper", WHISPER_SMALL),
+        Family("parakeet", "Parakeet", "nvidia/parakeet-tdt-0.6b-v3"),
+        Family("sensevoice", "SenseVoice", "iic/SenseVoiceSmall"),
+        Family("sphinx", "PocketSphinx", "pocketsphinx-en-us"),
     )
 }
 """In the order `auto` falls back in; the embedded engine is last, and under its own rule."""
@@ -79,7 +73,8 @@ EMBEDDED = "sphinx"
 
 @frozen
 class EngineFacts:
-    """One engine that is not switched off. `cards` are the models it lists."""
+    """One engine that is not switched off. `install` is the command that installs it, `cards` are the
+    models it lists."""
 
     installed: bool
     provider: str
@@ -272,7 +267,6 @@ def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
             f"The weights of {_default(tried, facts)} are not on this machine and the model hub cannot "
             "be reached. Connect it once, or name a directory with the weights in models.local.",
         )
-    install = FAMILIES["whisper"].install
     if translate:
         what = "No speech-to-text model that translates is installed on this server."
     elif any(facts.engines[engine].installed for engine in _in_order(facts)):
@@ -282,7 +276,7 @@ def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
     if "whisper" in facts.disabled:
         help_ = "Whisper is switched off by engines.disabled."
     else:
-        help_ = f"Install one with: {install}"
+        help_ = _help("whisper", facts)
     return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, f"{what} {help_}")
 
 
@@ -325,13 +319,17 @@ def _provider(engine: str, facts: Facts) -> str:
     return FAMILIES[engine].provider
 
 
+def _help(engine: str, facts: Facts) -> str:
+    """What to do about an engine that is not there."""
+    of = facts.engines.get(engine)
+    return f"Install it with: {of.install}" if of else "`aistack doctor` on that machine says why."
+
+
 def _not_installed(engine: str, facts: Facts) -> Fault:
     """The 503 for a named model whose engine is not there; waiting does not help."""
     provider = _provider(engine, facts)
     if engine in facts.disabled:
         message = f"{provider} is switched off on this server by engines.disabled."
     else:
-        here = facts.engines.get(engine)
-        install = here.install if here else FAMILIES[engine].install
-        message = f"{provider} is not installed on this server. Install it with: {install}"
+        message = f"{provider} is not installed on this server. {_help(engine, facts)}"
     return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, message, provider)

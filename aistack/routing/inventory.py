@@ -24,6 +24,7 @@ from attrs import asdict, evolve, frozen
 from aistack.chunks import ModelSpec
 from aistack.config import Config
 from aistack.config.backends import EngineSection
+from aistack.config.installing import here
 from aistack.contract.public import Capability, Download, ModelEntry, ModelsList
 from aistack.engines import ENGINES
 from aistack.engines.base import Engine, ModelCard
@@ -151,7 +152,7 @@ class Inventory:
             cards = engine.cards()
             elsewhere = bool(interpreter(self._config, name))
             installed = elsewhere or all(map(_importable, engine.requires))
-            engines[name] = EngineFacts(installed, engine.provider, engine.install, cards)
+            engines[name] = EngineFacts(installed, engine.provider, here(engine.install), cards)
             if installed:
                 on_disk |= self._weights(name, module, cards)
         local = dict(self._config.models.local)

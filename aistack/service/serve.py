@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from aistack.config import Config
+from aistack.config.addresses import format_address
 from aistack.engines import ENGINES
 from aistack.engines.nanochat.weights import weights
 from aistack.observe import log
@@ -33,10 +34,10 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
     runner = make_runner(app)
     try:
         await runner.setup()
-        sites = await listen(runner, config.server.listen)
+        await listen(runner, config.server.listen)
         found = await app[INVENTORY].facts()
         internal = [] if fake else await asyncio.to_thread(internal_notes, config)
-        ready([_address(site) for site in sites], [*notes(found), *internal])
+        ready([_address(*each) for each in runner.addresses], [*notes(found), *internal])
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, app[BROKEN])]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -47,11 +48,9 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
         await runner.cleanup()
 
 
-def _address(site: object) -> str:
-    """The address a site really listens on (the port may have been 0)."""
-    server = getattr(site, "_server", None)
-    host, port, *_ = server.sockets[0].getsockname() if server is not None else ("", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _address(host: str, port: int, *_: object) -> str:
+    """A socket's name as an address; IPv6 has more in it."""
+    return format_address(host, port)
 
 
 def notes(facts: Facts) -> list[EngineNote]:

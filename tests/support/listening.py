@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,15 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
+def titled(path: Path, title: bytes) -> Path:
+    """Give a WAV file a title, as the bytes that they are."""
+    text = title + b"\0" * (1 + (len(title) + 1) % 2)
+    info = b"INFOINAM" + struct.pack("<I", len(text)) + text
+    whole = path.read_bytes() + b"LIST" + struct.pack("<I", len(info)) + info
+    path.write_bytes(whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:])
     return path
 
 

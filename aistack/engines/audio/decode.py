@@ -57,6 +57,18 @@ def _formats() -> str:
     return ",".join(sorted(av.formats_available - REFERRING))
 
 
+@functools.cache
+def _lenient() -> dict[str, Any]:
+    """How a file is opened whose title is not UTF-8, as many old ones are.
+
+    PyAV before 19 must be asked to overlook it; PyAV 19 always does, and refuses the keyword. Its
+    `open` has no signature that could be looked at, so its version decides.
+    """
+    import av
+
+    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 class Audio:
     """One file, decoded once while it is iterated over. Iterating yields int16 blocks.
 
@@ -89,7 +101,7 @@ class Audio:
         try:
             container = av.open(
                 self._path,
-                metadata_errors="ignore",
+                **_lenient(),
                 options={"format_whitelist": _formats(), "protocol_whitelist": "file"},
             )
         except OSError:  # missing, a directory, forbidden: PyAV raises the builtin classes too

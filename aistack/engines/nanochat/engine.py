@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from aistack.chunks import Generated, GenerationRequest, ModelSpec, Progress, Report, Token
+from aistack.config.installing import libraries
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.nanochat import convert as nano_convert
 from aistack.engines.nanochat import weights as nano_weights
@@ -63,11 +64,14 @@ class Nanochat:
     name = "nanochat"
     provider = PROVIDER
     requires: tuple[str, ...] = ("torch", "transformers", "tokenizers")
-    install = "pip install torch transformers tiktoken"
     kill_after_s = 3.0
 
     def __init__(self) -> None:
         self._loaded: LoadedModel | None = None
+
+    @property
+    def install(self) -> str:
+        return libraries(extra="nanochat")
 
     def cards(self) -> tuple[ModelCard, ...]:
         """None: which weights there are is asked of `nanochat.weights`."""

@@ -48,7 +48,8 @@ _SAID: Mapping[Code, tuple[str, str, str | None]] = {
         None,
     ),
     Code.BACKEND_MISSING: (
-        'Parakeet is not installed. Install it with: pip install "aistack[parakeet]"',
+        "Parakeet is not installed on this server. Install it with: "
+        "python -m pip install 'nemo_toolkit[asr]'",
         "Parakeet",
         None,
     ),

@@ -14,6 +14,8 @@ import wave
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from aistack.engines.audio.decode import Audio
 from aistack.engines.audio.decode import pieces as cut
 from aistack.engines.whisper import PIECE_S
@@ -30,7 +32,9 @@ class Whisper:
     def segments(self, path: str, pieces: bool = False) -> Iterator[str]:
         """The whole file in one call, or (`pieces`) the stretches that the gateway's engine hears."""
         if not pieces:
-            found, _ = self.heard(path, None)
+            # faster-whisper 1.2.1 reads no file with PyAV 19
+            blocks = list(Audio(path, "direct", threading.Event()))
+            found, _ = self.heard(np.concatenate(blocks).astype(np.float32) / 32768, None)
             yield from (segment.text for segment in found)
             return
         audio = Audio(path, "direct", threading.Event())

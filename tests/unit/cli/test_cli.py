@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ from aistack.cli import main as cli
 from aistack.cli import transcribe as cli_client
 from aistack.cli.exits import BUSY, FAILED, STOPPED
 from aistack.cli.screen import start_screen
-from aistack.config.addresses import is_open, url_of
+from aistack.config.addresses import is_nowhere, is_open, url_of
 from aistack.jobs.picture import states_page
 from aistack.routing.notes import EngineNote
 from tests.doubles import stub_service
@@ -432,6 +434,20 @@ def test_an_address_of_another_machine_is_one_sentence() -> None:
     code, _, err = Served("--host", "192.0.2.1").end()
     assert code == 1
     assert re.fullmatch(r"aistack: Cannot listen on .*: this machine has no such address\.\n", err)
+
+
+@pytest.mark.parametrize(
+    ("exc", "nowhere"),
+    [
+        (OSError(errno.EADDRNOTAVAIL, "cannot assign requested address"), True),
+        (OSError("could not bind on any address out of [('192.0.2.1', 80)]"), True),  # Python 3.13
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), True),
+        (OSError(errno.EADDRINUSE, "could not bind on any address"), False),
+        (OSError("something else"), False),
+    ],
+)
+def test_every_loops_way_to_say_that_an_address_is_not_here(exc: OSError, nowhere: bool) -> None:
+    assert is_nowhere(exc) is nowhere
 
 
 def test_a_closed_stdout_does_not_stop_the_service() -> None:

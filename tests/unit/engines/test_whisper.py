@@ -44,8 +44,10 @@ def direct() -> WhisperModel:
 def test_a57_the_same_text_as_the_library(path: Path, whisper: Whisper, direct: WhisperModel) -> None:
     """Text, times and figures, whatever the error rate is."""
     heard = listen(whisper, path, **EXACT)
+    # faster-whisper 1.2.1 reads no file with PyAV 19
+    samples = samples_of(path).astype(np.float32) / 32768
     segments, info = direct.transcribe(
-        str(path), beam_size=5, vad_filter=True, word_timestamps=True, temperature=0.0
+        samples, beam_size=5, vad_filter=True, word_timestamps=True, temperature=0.0
     )
     wanted = list(segments)
     assert [segment.text for segment in heard.segments] == [found.text.strip() for found in wanted]

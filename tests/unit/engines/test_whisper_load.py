@@ -187,7 +187,7 @@ def test_a_library_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     fault = failure(TINY)
     assert (fault.status, fault.code) == (503, Code.BACKEND_MISSING)
-    assert "pip install faster-whisper" in fault.message
+    assert f"{sys.executable} -m pip install 'faster-whisper<2,>=1.2.1'" in fault.message
 
 
 # --- the hub ---------------------------------------------------------------------------------------

@@ -362,7 +362,8 @@ def test_the_embedded_engine_is_last_even_behind_strangers(language: str | None)
 def test_a93_nobody_at_all(of: Facts, language: str | None, translate: bool) -> None:
     fault = refused("auto", language, translate, of=of)
     assert (fault.status, fault.code, fault.provider) == (503, Code.BACKEND_MISSING, GATEWAY)
-    assert ("switched off" if of.disabled else "pip install faster-whisper") in fault.message
+    help_ = "pip install faster-whisper" if of.engines else "aistack doctor"
+    assert ("switched off" if of.disabled else help_) in fault.message
     assert dict(fault_headers(fault)) == {"x-should-retry": "false"}
 
 
@@ -444,7 +445,7 @@ def test_a84_a_named_model_without_its_library(
 ) -> None:
     fault = refused(name, of=facts(missing=absent, local={"ours": "dir"}, fetchable=True))
     assert (fault.status, fault.code, fault.provider) == (503, Code.BACKEND_MISSING, provider)
-    assert install in fault.message
+    assert (install if absent else "aistack doctor") in fault.message
     assert dict(fault_headers(fault)) == {"x-should-retry": "false"}
 
 

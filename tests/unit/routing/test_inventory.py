@@ -255,7 +255,7 @@ async def test_a_library_that_is_missing(build: Build) -> None:
     assert not facts.engines["whisper"].installed and facts.engines["sphinx"].installed
     assert (facts.engines["whisper"].provider, facts.engines["whisper"].install) == (
         "Whisper",
-        "pip install whisper",
+        f"{sys.executable} -m pip install whisper",
     )
     assert facts.on_disk == {SPHINX}, "weights without their library serve nobody"
 

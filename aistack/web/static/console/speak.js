@@ -13,7 +13,7 @@ export function startSpeak() {
   document.addEventListener("models", ({ detail }) => {
     const there = detail.some((each) => each.capabilities.includes("tts"));
     $("speak-go").disabled = !there || running !== null;
-    if (!running && !there) say("There is no voice. Install the embedded one (pip install 'aistack[speech]') or start the Qwen3-TTS container.");
+    if (!running && !there) say("There is no voice. `aistack doctor` on the server says how to install the embedded one; or start the Qwen3-TTS container.");
     else if (!running && $("speak-note").textContent.startsWith("There is no voice")) say("");
   });
 }

@@ -22,6 +22,7 @@ from tests.support.listening import (
     png,
     samples_of,
     silence,
+    titled,
     write_wav,
 )
 
@@ -67,6 +68,14 @@ def test_a70_the_sound_of_a_video(kind: str, tmp_path: Path) -> None:
 def test_the_name_does_not_matter(tmp_path: Path) -> None:
     said = samples_of(AUDIO / "digits-en.wav")
     assert len(decoded(encode(tmp_path / "x.mp3", said, "flac"))) == len(said)
+
+
+def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
+    """Old recorders write titles in the code page of their day; PyAV before 19 refuses such a file
+    unless it is asked not to, and PyAV 19 refuses to be asked."""
+    said = samples_of(AUDIO / "digits-en.wav")
+    path = titled(write_wav(tmp_path / "x.wav", said), "Gr\u00fc\u00dfe".encode("latin-1"))
+    assert np.array_equal(decoded(path), said)
 
 
 def test_wav_is_exact() -> None:

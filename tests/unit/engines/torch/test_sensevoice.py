@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -384,7 +385,7 @@ def test_a84_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(SenseVoice, "warm", missing)
     status, code, message = fault_of_load(SenseVoice(), SENSEVOICE, vad=str(VAD_DIR))
     assert (status, code) == (503, Code.BACKEND_MISSING)
-    assert "pip install" in message
+    assert f"{sys.executable} -m pip install 'torch<" in message
 
 
 # --- the hubs ----------------------------------------------------------------------------------------
