@@ -1,8 +1,12 @@
-"""Addresses to listen on, `host:port`: parsed, formatted, and what reaches them. Pure."""
+"""Addresses to listen on, `host:port`: how they are parsed and formatted, and who reaches them. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
+
+from attrs import frozen
+
+from aistack.contract.limits import Limit
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -23,7 +27,7 @@ def format_address(host: str, port: int) -> str:
 
 
 def url_of(address: str) -> str:
-    """The URL by which this machine reaches an address that is listened on."""
+    """The URL at which this machine reaches an address that is listened on."""
     host, port = parse_address(address)
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
@@ -31,7 +35,7 @@ def url_of(address: str) -> str:
 
 
 def is_open(address: str) -> bool:
-    """Whether others than this machine can reach the address."""
+    """Whether other machines can reach the address."""
     host, _ = parse_address(address)
     if host == "localhost":
         return False
@@ -39,3 +43,18 @@ def is_open(address: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True
+
+
+@frozen
+class Addresses(Limit):
+    """At least one address to listen on."""
+
+    @property
+    def must(self) -> str:
+        return 'be one or more addresses, such as "127.0.0.1:11500" or "[::1]:11500"'
+
+    def fits(self, value: tuple[str, ...]) -> bool:
+        try:
+            return bool(value) and all(parse_address(text) for text in value)
+        except ValueError:
+            return False

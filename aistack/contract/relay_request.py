@@ -76,7 +76,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def chat_request(body: bytes, accept: str = "") -> RelayedChat:
+def relayed_chat(body: bytes, accept: str = "") -> RelayedChat:
     """The call in `body`. Raises BackendFault (400 `invalid_body`) if it is not a JSON object.
 
     No other field is checked: that is the upstream's business.

@@ -15,7 +15,8 @@ from typing import TypeVar
 from aiohttp import BodyPartReader, MultipartReader, web
 from attrs import define, field
 
-from aistack.config import MiB, Server
+from aistack.config import ServerSection
+from aistack.config.units import MiB
 from aistack.errors import BackendFault, Code, Fault, malformed
 from aistack.web import instrumentation as observed
 from aistack.web.faults import too_large
@@ -60,7 +61,7 @@ class Received:
 
 
 @asynccontextmanager
-async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[Received]:
+async def receive_audio(request: web.Request, server: ServerSection) -> AsyncIterator[Received]:
     """The upload; its file is removed at the end of the context unless it was handed over.
 
     Raises BackendFault: 400 for a body that is no form or has no proper `file`, 413 beyond a limit.
@@ -95,7 +96,7 @@ def _bad(message: str, param: str | None = None) -> BackendFault:
 class _Form:
     """One form being read into a Received."""
 
-    def __init__(self, request: web.Request, server: Server, upload: Received) -> None:
+    def __init__(self, request: web.Request, server: ServerSection, upload: Received) -> None:
         self.request = request
         self.server = server
         self.upload = upload
