@@ -92,7 +92,6 @@ def _split(name: str, text: str) -> list[str]:
 
 
 def _scalar(name: str, kind: Any, text: str) -> Any:
-    word = text.strip()
     if kind is str:
         return text
     if kind is bool:
@@ -100,20 +99,24 @@ def _scalar(name: str, kind: Any, text: str) -> Any:
         if value is None:
             raise _invalid(name, f"be true or false, not {_shown(text)}")
         return value
-    if kind is float or kind is int:
+    if kind is int:
         try:
-            number = kind(word)
+            return int(text)
+        except ValueError:
+            raise _invalid(name, f"be a whole number, not {_shown(text)}") from None
+    if kind is float:
+        try:
+            number = float(text)
         except ValueError:
             number = math.nan
-        if math.isfinite(number):
-            return number
-        noun = "a number" if kind is float else "a whole number"
-        raise _invalid(name, f"be {noun}, not {_shown(text)}")
+        if not math.isfinite(number):
+            raise _invalid(name, f"be a number, not {_shown(text)}")
+        return number
     words = closed_list(kind)
     if words is not None:
-        if not words.fits(word):
+        if not words.fits(text.strip()):
             raise _invalid(name, f"{words.must}, not {_shown(text)}")
-        return word
+        return text.strip()
     raise TypeError(f"form fields of type {kind!r} are not known")
 
 

@@ -61,8 +61,13 @@ class Length(Limit):
             return f"have at least {self.low} {self.UNIT}{'s' * (self.low != 1)}"
         return f"have from {self.low} to {self.high} {self.UNIT}s"
 
-    def fits(self, value: str | tuple[object, ...]) -> bool:
-        return self.low <= len(value) and (self.high is None or len(value) <= self.high)
+    def fits(self, value: Any) -> bool:
+        length = self.of(value)
+        return self.low <= length and (self.high is None or length <= self.high)
+
+    def of(self, value: Any) -> int:
+        """The length of a value."""
+        return len(value)
 
 
 class Characters(Length):
@@ -78,9 +83,13 @@ class Items(Length):
 
 
 class Bytes(Length):
-    """The size of a file: in the reference only, since a file is checked where it is read."""
+    """The size of a file."""
 
     UNIT = "byte"
+
+    def of(self, value: Any) -> int:
+        size: int = value.size
+        return size
 
 
 @frozen

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
+from attrs import frozen
 
 from aistack.contract.forms import form
+from aistack.contract.limits import Characters
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
@@ -143,3 +145,31 @@ def test_a102_segment_granularity() -> None:
 
 def test_task_type_is_accepted() -> None:
     assert parsed(task_type="anything").task_type == "anything"
+
+
+@frozen
+class Counted:
+    """A form with a whole number and a limit on a text."""
+
+    count: int = 0
+    word: Annotated[str, Characters(1, 3)] = "x"
+
+
+@pytest.mark.parametrize(("sent", "value"), [("7", 7), (" -1 ", -1), ("1" + "0" * 400, 10**400)])
+def test_whole_numbers(sent: str, value: int) -> None:
+    assert form(Counted, {"count": [sent]}).count == value
+
+
+@pytest.mark.parametrize("sent", ["1.5", "many", "inf", "0x1"])
+def test_what_is_not_a_whole_number(sent: str) -> None:
+    fault = refused(lambda: form(Counted, {"count": [sent]}))
+    assert fault.message == f"The field 'count' must be a whole number, not '{sent}'."
+
+
+def test_every_limit_of_a_field_holds() -> None:
+    assert form(Counted, {"word": ["abc"]}).word == "abc"
+    fault = refused(lambda: form(Counted, {"word": ["abcd"]}))
+    assert (fault.param, fault.message) == (
+        "word",
+        "The field 'word' must have from 1 to 3 characters.",
+    )
