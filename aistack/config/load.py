@@ -16,7 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -43,9 +43,9 @@ class ConfigError(Exception):
 
 @frozen
 class Note:
-    """Something to log once logging is set up; `level` is "info" or "warning"."""
+    """Something to log once logging is set up."""
 
-    level: str
+    level: Literal["info", "warning"]
     message: str
     fields: Mapping[str, object] = field(factory=dict)
 

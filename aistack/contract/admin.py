@@ -263,12 +263,10 @@ class AdminModel:
     languages: Annotated[
         tuple[str, ...] | None, Doc("ISO 639 codes; absent where they do not apply.")
     ] = None
-    loaded: Annotated[
-        bool | None, Doc("Whether the model is in memory now; absent for models on an upstream server.")
-    ] = None
+    loaded: Annotated[bool | None, Doc("Whether the model is in memory now; absent if unknown.")] = None
     on_disk: Annotated[
         bool | None,
-        Doc("Whether its weights need no download; absent for models on an upstream server."),
+        Doc("Whether its weights need no download; absent if unknown."),
     ] = None
     loadable: Annotated[bool, Doc("Whether POST /admin/api/models/load accepts it.")]
 

@@ -68,7 +68,7 @@ class GenerateRequest:
 class TokenEvent:
     """Newly generated text: one or more whole characters."""
 
-    token: Annotated[str, Doc("The text; all of them joined are the answer.")]
+    token: Annotated[str, Doc("The text; the texts of all events joined are the answer.")]
     gpu: Annotated[int, Doc("Number of the slot that generated it.")]
 
 

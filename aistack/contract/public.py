@@ -64,9 +64,7 @@ class ModelEntry:
         tuple[str, ...] | None,
         Doc("ISO 639 codes that a speech-to-text model understands; absent for other models."),
     ] = None
-    loaded: Annotated[
-        bool | None, Doc("Whether the model is in memory now; absent for models on an upstream server.")
-    ] = None
+    loaded: Annotated[bool | None, Doc("Whether the model is in memory now; absent if unknown.")] = None
     max_seconds: Annotated[
         float | None, Doc("Longest audio accepted, in seconds; absent if unlimited.")
     ] = None
@@ -237,7 +235,9 @@ class DeltaEvent:
         Literal["transcript.text.delta"],
         Doc("Type of the event."),
     ] = "transcript.text.delta"
-    delta: Annotated[str, Doc("The text after its separator; all deltas joined are the transcript.")]
+    delta: Annotated[
+        str, Doc("The text, preceded by its separator; all deltas joined are the transcript.")
+    ]
     segment: Annotated[DeltaSegment, Doc("Times, words, and the text without its separator.")]
 
 

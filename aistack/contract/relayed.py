@@ -80,7 +80,7 @@ class ChatChunk:
 
 @frozen(kw_only=True)
 class ChatFailed:
-    """A failure after the stream started; the connection is then closed without [DONE]."""
+    """A failure after the stream started; the connection is then cut, and no [DONE] follows."""
 
     error: Annotated[ErrorBody, Doc("What went wrong.")]
 

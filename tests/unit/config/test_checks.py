@@ -1,4 +1,4 @@
-"""Contradictions between settings stop the service at the start, all told at once."""
+"""Contradictions between settings stop the start, and all are reported at once."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_weights_to_begin_with_but_no_folder() -> None:
     assert "inference.root" in problem
 
 
-def test_all_are_told_at_once() -> None:
+def test_all_are_reported_at_once() -> None:
     assert len(problems(INFERENCE__MODEL="d20", OLLAMA__DEVICE="x", SLOTS__DEVICES="cpu,cpu")) == 3

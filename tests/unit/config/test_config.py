@@ -1,4 +1,4 @@
-"""The configuration: where each value comes from, and what a mistake is told as."""
+"""The configuration: where each value comes from, and how a mistake is reported."""
 
 from __future__ import annotations
 
@@ -148,10 +148,10 @@ REFUSED_TEXT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "says"), REFUSED_TEXT)
-def test_environment_refusals(tmp_path: Path, name: str, text: str, says: str) -> None:
+@pytest.mark.parametrize(("name", "text", "message"), REFUSED_TEXT)
+def test_environment_refusals(tmp_path: Path, name: str, text: str, message: str) -> None:
     (only,) = problems(tmp_path, env={name: text})
-    assert says in only
+    assert message in only
 
 
 REFUSED_FILE = [
@@ -177,14 +177,14 @@ REFUSED_FILE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "says"), REFUSED_FILE)
-def test_file_refusals_name_the_file(tmp_path: Path, text: str, says: str) -> None:
+@pytest.mark.parametrize(("text", "message"), REFUSED_FILE)
+def test_file_refusals_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     (only,) = problems(tmp_path, text)
-    assert says in only
+    assert message in only
     assert "aistack.toml" in only
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, "[slots]\nwat = 1\nwait_s = -1", {"AISTACK_SLOTS__LINE_MAX": "x"})
     assert len(found) == 3
 
