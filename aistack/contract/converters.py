@@ -87,7 +87,7 @@ def structure(plain: object, kind: Any, *, tolerant: bool = False) -> object:
     """
     try:
         value = _json(tolerant).structure(plain, kind)
-    except (cattrs.BaseValidationError, TypeError, ValueError, KeyError, AttributeError) as exc:
+    except _WRONG as exc:
         raise BackendFault(_wrong(exc)) from exc
     for path, limit in _broken(kind, value, ()):
         param = ".".join(path)
@@ -96,19 +96,23 @@ def structure(plain: object, kind: Any, *, tolerant: bool = False) -> object:
     return value
 
 
-class _Unfit(TypeError):
+_WRONG = (cattrs.BaseValidationError, TypeError, ValueError, KeyError, AttributeError)
+"""What cattrs raises for a value that it cannot read."""
+
+
+class _WrongType(TypeError):
     """A value of another JSON type; the text stands after "must be"."""
 
 
 def _text(value: object, _: object) -> str:
     if type(value) is not str:
-        raise _Unfit("a string")
+        raise _WrongType("a string")
     return value
 
 
 def _boolean(value: object, _: object) -> bool:
     if type(value) is not bool:
-        raise _Unfit("true or false")
+        raise _WrongType("true or false")
     return value
 
 
@@ -117,7 +121,7 @@ def _whole(value: object, _: object) -> int:
     if type(value) is float and value.is_integer():
         return int(value)
     if type(value) is not int:
-        raise _Unfit("a whole number")
+        raise _WrongType("a whole number")
     return value
 
 
@@ -129,7 +133,7 @@ def _number(value: object, _: object) -> float:
             number = math.inf
         if math.isfinite(number):
             return number
-    raise _Unfit("a number")
+    raise _WrongType("a number")
 
 
 def _word(kind: Any) -> Hook:
@@ -138,13 +142,21 @@ def _word(kind: Any) -> Hook:
 
 
 def _items(kind: Any, converter: cattrs.Converter) -> Hook:
-    as_list: Any = list[get_args(kind)[0]]  # type: ignore[misc]
-    each = converter.get_structure_hook(as_list)
+    """A list as a tuple. Stops at the first wrong item: cattrs would collect the errors of millions."""
+    item_kind = get_args(kind)[0]
+    read = converter.get_structure_hook(item_kind)
 
     def hook(value: object, _: object) -> tuple[object, ...]:
         if not isinstance(value, list):
-            raise _Unfit("a list")
-        return tuple(each(value, as_list))
+            raise _WrongType("a list")
+        items = []
+        for place, item in enumerate(value):
+            try:
+                items.append(read(item, item_kind))
+            except _WRONG as exc:
+                exc.add_note(cattrs.IterableValidationNote("", place, item_kind))
+                raise cattrs.IterableValidationError("", [exc], kind) from None
+        return tuple(items)
 
     return hook
 
@@ -156,7 +168,7 @@ def _members(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> Hoo
 
     def hook(value: object, kind: object) -> object:
         if not isinstance(value, dict):
-            raise _Unfit("an object")
+            raise _WrongType("an object")
         return read(value, kind)
 
     return hook
@@ -206,7 +218,7 @@ def _broken(kind: Any, value: object, path: tuple[str, ...]) -> Iterator[tuple[t
         for place, item in enumerate(value):
             yield from _broken(get_args(kind)[0], item, (*path, str(place)))
     elif attrs.has(cls := type(value)):
-        for field in sorted(annotated_fields(cls), key=_is_closed):
+        for field in _in_order(cls):
             yield from _broken_field(field, getattr(value, field.name), (*path, field.name))
 
 
@@ -222,8 +234,12 @@ def _broken_field(
     yield from ((path, limit) for limit in broken if isinstance(limit, TotalCharacters))
 
 
-def _is_closed(field: AnnotatedField) -> bool:
-    return closed_list(without_none(field.kind)) is not None
+@cache
+def _in_order(cls: Any) -> list[AnnotatedField]:
+    def is_closed(field: AnnotatedField) -> bool:
+        return closed_list(without_none(field.kind)) is not None
+
+    return sorted(annotated_fields(cls), key=is_closed)
 
 
 def _wrong(exc: BaseException) -> Fault:
@@ -244,5 +260,5 @@ def _wrong(exc: BaseException) -> Fault:
     if isinstance(exc, KeyError):
         return malformed(f"The field '{param}' is missing.", Code.MISSING_FIELD, param)
     where = f"The field '{param}'" if param else "The body"
-    what = f"must be {exc}" if isinstance(exc, _Unfit) else "has an invalid value"
+    what = f"must be {exc}" if isinstance(exc, _WrongType) else "has an invalid value"
     return malformed(f"{where} {what}.", Code.INVALID_FIELD, param)

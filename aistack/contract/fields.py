@@ -87,6 +87,7 @@ def _split(attribute: attrs.Attribute[Any]) -> AnnotatedField:
     return AnnotatedField(attribute, kind, metadata, limits)
 
 
+@cache
 def without_none(kind: Any) -> Any:
     """`kind` of an optional type `kind | None`; any other type as it is."""
     options = [option for option in get_args(kind) if option is not type(None)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from attrs import frozen
@@ -140,6 +141,7 @@ class OneOf(Limit):
         return value in self.values
 
 
+@cache
 def closed_list(kind: Any) -> OneOf | None:
     """The limit that a `Literal` stands for; None for any other type."""
     return OneOf(get_args(kind)) if get_origin(kind) is Literal else None

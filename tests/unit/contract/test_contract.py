@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
 import attrs
@@ -160,6 +161,21 @@ def test_a_missing_member_is_named() -> None:
 def test_a_path_leads_to_the_wrong_member() -> None:
     fault = refused(lambda: structure({"data": [ENTRY, ENTRY | {"id": 1}]}, ModelsList))
     assert fault.param == "data.1.id"
+
+
+def test_the_first_wrong_item_ends_the_reading_of_a_list() -> None:
+    """A body of 64 MiB can hold millions: their errors would fill the memory."""
+    seen = []
+
+    class Watched(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for item in super().__iter__():
+                seen.append(item)
+                yield item
+
+    fault = refused(lambda: structure({"data": Watched([ENTRY, {}, {}, {}])}, ModelsList))
+    assert fault.param == "data.1.id"
+    assert len(seen) == 2
 
 
 def test_whole_numbers_are_numbers() -> None:
