@@ -14,8 +14,6 @@ import os
 import sys
 from collections.abc import Iterable
 
-from attrs import evolve
-
 from aistack.cli.exits import FAILED, OK
 from aistack.cli.loop import run
 from aistack.config import Config
@@ -36,8 +34,7 @@ NAME_WIDTH = 14
 def doctor(args: argparse.Namespace) -> int:
     """Print the findings; the exit code."""
     config, found = doctor_config.read(args.config)
-    quiet = "debug" if config.log.level == "debug" else "error"
-    log.configure(evolve(config.log, level=quiet), log.STDERR)
+    log.configure(config.log.quiet(), log.STDERR)
     live = not args.json and sys.stdout.isatty()
     try:
         with Live() if live else Looking() as looking:

@@ -42,13 +42,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> LoadedConfig | None:
-    from aistack.config.load import ConfigError, load
+    from aistack.config.load import ConfigError, load_config
 
     try:
-        loaded = load(args.config)
+        loaded = load_config(args.config)
         if args.command == "serve" and (args.host is not None or args.port is not None):
             listen = _listen(loaded, args.host, args.port)
-            loaded = load(args.config, flags={"server.listen": listen})
+            loaded = load_config(args.config, flags={"server.listen": listen})
     except ConfigError as exc:
         for problem in exc.problems:
             say(problem)

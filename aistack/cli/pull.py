@@ -48,8 +48,7 @@ class PullTarget:
 def pull(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Fetch the models of the command line; the exit code."""
     config = loaded.config
-    quiet = "debug" if config.log.level == "debug" else "error"
-    log.configure(evolve(config.log, level=quiet), log.STDERR)
+    log.configure(config.log.quiet(), log.STDERR)
     try:
         return run(_pull(args.models, config))
     except KeyboardInterrupt:

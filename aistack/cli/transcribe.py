@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from attrs import evolve
 
 from aistack.cli.client import Client, Refused, TranscribeOptions
 from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
@@ -57,8 +56,7 @@ def _carry_out(
 ) -> int:
     """Find or start a server, do the work, print its result."""
     config = loaded.config
-    quiet = "debug" if config.log.level == "debug" else "error"
-    log.configure(evolve(config.log, level=quiet), log.STDERR)
+    log.configure(config.log.quiet(), log.STDERR)
 
     async def main() -> str:
         async with _server(args.server, config, args.fake) as client:

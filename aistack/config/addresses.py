@@ -1,10 +1,14 @@
-"""Addresses to listen on, `host:port`: parsed, formatted, and what reaches them."""
+"""Addresses to listen on, `host:port`: how they are parsed and formatted, and who reaches them."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
 import socket
+
+from attrs import frozen
+
+from aistack.contract.limits import Limit
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -25,7 +29,7 @@ def format_address(host: str, port: int) -> str:
 
 
 def url_of(address: str) -> str:
-    """The URL by which this machine reaches an address that is listened on."""
+    """The URL at which this machine reaches an address that is listened on."""
     host, port = parse_address(address)
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
@@ -33,7 +37,7 @@ def url_of(address: str) -> str:
 
 
 def is_open(address: str) -> bool:
-    """Whether others than this machine can reach the address."""
+    """Whether other machines can reach the address."""
     host, _ = parse_address(address)
     if host == "localhost":
         return False
@@ -50,3 +54,18 @@ def is_nowhere(exc: OSError) -> bool:
     """
     worded = exc.errno is None and "could not bind on any address" in str(exc)
     return worded or exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror)
+
+
+@frozen
+class Addresses(Limit):
+    """At least one address to listen on."""
+
+    @property
+    def must(self) -> str:
+        return 'be one or more addresses, such as "127.0.0.1:11500" or "[::1]:11500"'
+
+    def fits(self, value: tuple[str, ...]) -> bool:
+        try:
+            return bool(value) and all(parse_address(text) for text in value)
+        except ValueError:
+            return False

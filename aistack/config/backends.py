@@ -1,101 +1,86 @@
-"""Settings of each backend: the engines of ours, and the servers we relay to. See `config`."""
+"""Settings of each backend: the engines, and the upstream servers. See `config`."""
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from annotated_doc import Doc
 from attrs import field, frozen
 
-from aistack.config.rules import MONTH_S, between, one_of
+from aistack.config.section import Section
+from aistack.config.units import MONTH_S
+from aistack.contract.limits import Range
 
 
 @frozen
-class EngineSection:
+class EngineSection(Section):
     """Settings of one engine."""
 
-    python: str = field(
-        default="",
-        metadata={
-            "says": "Interpreter of another environment to run this engine in (same aistack version)."
-        },
-    )
-    kill_after_s: float = field(
-        default=0.0,
-        validator=between(0, MONTH_S),
-        metadata={"says": "As engines.kill_after_s, for this engine."},
-    )
+    python: Annotated[
+        str,
+        Doc("Interpreter of another environment to run this engine in (with the same aistack version)."),
+    ] = ""
+    kill_after_s: Annotated[
+        float, Doc("Like engines.kill_after_s, for this engine."), Range(0, MONTH_S)
+    ] = 0.0
 
 
 @frozen
 class WhisperSection(EngineSection):
     """Settings of the Whisper engine."""
 
-    compute_type: str = field(
-        default="",
-        metadata={"says": "CTranslate2 compute type; empty: float16 on CUDA, int8 on CPU."},
-    )
-    batched: bool = field(
-        default=False, metadata={"says": "Always use the batched pipeline for whole answers."}
-    )
-    batch_size: int = field(
-        default=8, validator=between(1, 256), metadata={"says": "Windows per batch."}
-    )
+    compute_type: Annotated[
+        str, Doc("CTranslate2 compute type; empty: float16 on CUDA, int8 on CPU.")
+    ] = ""
+    batched: Annotated[
+        bool, Doc("Always use the batched pipeline for responses that are not streamed.")
+    ] = False
+    batch_size: Annotated[int, Doc("Windows per batch."), Range(1, 256)] = 8
 
 
 @frozen
 class ParakeetSection(EngineSection):
     """Settings of NVIDIA Parakeet (NeMo)."""
 
-    weights: str = field(
-        default="",
-        metadata={"says": "A .nemo file or a Hugging Face id; empty: nvidia/parakeet-tdt-0.6b-v3."},
-    )
-    local_attention_above_s: float = field(
-        default=300.0,
-        validator=between(0, MONTH_S),
-        metadata={"says": "Longer audio is heard with local attention, whose memory does not grow."},
-    )
-    attention_context: int = field(
-        default=256,
-        validator=between(8, 4096),
-        metadata={"says": "Local attention: frames of 80 ms heard to each side."},
-    )
-    window_s: float = field(
-        default=720.0,
-        validator=between(10, MONTH_S),
-        metadata={"says": "Longer audio is heard in windows of this length."},
-    )
-    overlap_s: float = field(
-        default=120.0,
-        validator=between(1, MONTH_S),
-        metadata={"says": "How much neighbouring windows share; they are joined in there."},
-    )
-    least_s: float = field(
-        default=300.0,
-        validator=between(0, MONTH_S),
-        metadata={"says": "A shorter last window joins the one before it."},
-    )
+    weights: Annotated[
+        str, Doc("A .nemo file or a Hugging Face id; empty: nvidia/parakeet-tdt-0.6b-v3.")
+    ] = ""
+    local_attention_above_s: Annotated[
+        float,
+        Doc("Transcribe longer audio with local attention, whose memory does not grow."),
+        Range(0, MONTH_S),
+    ] = 300.0
+    attention_context: Annotated[
+        int, Doc("Local attention: how far it reaches to each side, in frames of 80 ms."), Range(8, 4096)
+    ] = 256
+    window_s: Annotated[
+        float, Doc("Transcribe longer audio in windows of this length."), Range(10, MONTH_S)
+    ] = 720.0
+    overlap_s: Annotated[
+        float,
+        Doc("How much neighbouring windows share; they are joined inside this part."),
+        Range(1, MONTH_S),
+    ] = 120.0
+    least_s: Annotated[
+        float, Doc("Merge a last window shorter than this into the one before it."), Range(0, MONTH_S)
+    ] = 300.0
 
 
 @frozen
 class SensevoiceSection(EngineSection):
     """Settings of SenseVoice (FunASR)."""
 
-    weights: str = field(
-        default="", metadata={"says": "A model directory or a hub id; empty: iic/SenseVoiceSmall."}
-    )
-    vad: str = field(
-        default="", metadata={"says": "Directory or hub id of the voice detector; empty: FSMN-VAD."}
-    )
-    hub: str = field(
-        default="ms",
-        validator=one_of("ms", "hf"),
-        metadata={"says": 'Where weights come from: "ms" (ModelScope) or "hf" (Hugging Face).'},
-    )
-    itn: bool = field(default=True, metadata={"says": "Write numbers as digits and add punctuation."})
-    vad_silence_ms: int = field(
-        default=800,
-        validator=between(50, 10_000),
-        metadata={"says": "Silence that ends a stretch of speech."},
-    )
+    weights: Annotated[str, Doc("A model directory or a hub id; empty: iic/SenseVoiceSmall.")] = ""
+    vad: Annotated[str, Doc("Directory or hub id of the voice activity detector; empty: FSMN-VAD.")] = ""
+    hub: Annotated[
+        Literal["ms", "hf"], Doc("Where weights come from: ms (ModelScope) or hf (Hugging Face).")
+    ] = "ms"
+    itn: Annotated[bool, Doc("Write numbers as digits and add punctuation.")] = True
+    vad_silence_ms: Annotated[
+        int,
+        Doc("How long a silence must be to end a stretch of speech, in milliseconds."),
+        Range(50, 10_000),
+    ] = 800
 
 
 @frozen
@@ -105,117 +90,93 @@ class SphinxSection(EngineSection):
 
 @frozen
 class FakeSection(EngineSection):
-    """Settings of the scripted engine of the tests; not in the sample."""
+    """Settings of the scripted engine for tests; not in the sample."""
 
 
 @frozen
 class NanochatSection(EngineSection):
     """Settings of the engine for local weights (transformers)."""
 
-    dtype: str = field(
-        default="auto",
-        validator=one_of("auto", "float32", "bfloat16", "float16"),
-        metadata={"says": 'Number format of the weights; "auto": bfloat16 on CUDA, float32 on CPU.'},
-    )
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Doc("Number format of the weights; auto: bfloat16 on CUDA, float32 on CPU."),
+    ] = "auto"
 
 
 @frozen
-class InferenceSection:
+class InferenceSection(Section):
     """The internal inference API: /generate, /models, /models/swap, /stats."""
 
-    api_key: str = field(
-        default="",
-        repr=False,
-        metadata={"says": "What X-Internal-API-Key must carry. Empty: the routes answer 503."},
-    )
-    root: str = field(default="", metadata={"says": "Folder with one directory of weights per tag."})
-    model: str = field(default="", metadata={"says": "The tag to select and load at start."})
-    openai_door: bool = field(
-        default=False,
-        metadata={"says": "List the current tag in /v1/models and serve it at /v1/chat/completions."},
-    )
-    tolerate_unknown_fields: bool = field(
-        default=False, metadata={"says": "Ignore unknown request fields instead of refusing them."}
-    )
-    wait_s: float = field(
-        default=30.0,
-        validator=between(0, 300),
-        metadata={"says": "How long /generate stands in line for a busy slot."},
-    )
-    swap_drain_s: float = field(
-        default=60.0,
-        validator=between(0, MONTH_S),
-        metadata={"says": "How long a change of weights waits for running streams before it fails."},
-    )
-    swap_beside: str = field(
-        default="never",
-        validator=one_of("never", "auto"),
-        metadata={
-            "says": '"auto": load new weights beside the old where memory allows; "never": after them.'
-        },
-    )
-    temperature: float = field(
-        default=0.8, validator=between(0, 2), metadata={"says": "Where the request names none."}
-    )
-    top_k: int = field(
-        default=50, validator=between(0, 200), metadata={"says": "Where the request names none."}
-    )
-    max_tokens: int = field(
-        default=512, validator=between(1, 4096), metadata={"says": "Where the request names none."}
-    )
+    api_key: Annotated[
+        str,
+        Doc("What X-Internal-API-Key must carry. Empty: the routes answer 503."),
+    ] = field(default="", repr=False)
+    root: Annotated[str, Doc("Folder with one directory of weights per tag.")] = ""
+    model: Annotated[str, Doc("The tag to select and load at start-up.")] = ""
+    openai_door: Annotated[
+        bool, Doc("List the current tag in /v1/models and serve it at /v1/chat/completions.")
+    ] = False
+    tolerate_unknown_fields: Annotated[
+        bool, Doc("Ignore unknown request fields instead of refusing them.")
+    ] = False
+    wait_s: Annotated[
+        float, Doc("How long a /generate request may queue for a busy slot."), Range(0, 300)
+    ] = 30.0
+    swap_drain_s: Annotated[
+        float,
+        Doc("How long a change of weights waits for running streams before it fails."),
+        Range(0, MONTH_S),
+    ] = 60.0
+    swap_beside: Annotated[
+        Literal["never", "auto"],
+        Doc("auto: load new weights beside the old if memory allows; never: unload the old first."),
+    ] = "never"
+    temperature: Annotated[float, Doc("Temperature if the request sets none."), Range(0, 2)] = 0.8
+    top_k: Annotated[int, Doc("top_k if the request sets none."), Range(0, 200)] = 50
+    max_tokens: Annotated[int, Doc("max_tokens if the request sets none."), Range(1, 4096)] = 512
 
 
 @frozen
-class OllamaSection:
+class OllamaSection(Section):
     """Chat: the local Ollama."""
 
-    url: str = field(default="http://127.0.0.1:11434", metadata={"says": "Where Ollama listens."})
-    keep_alive: str = field(
-        default="30s",
-        metadata={"says": "How long a model stays loaded after a chat that does not say."},
-    )
-    shares_gpu: bool = field(
-        default=False,
-        metadata={"says": "Ollama is not on this machine's loopback, but uses this card all the same."},
-    )
-    device: str = field(
-        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
-    )
+    url: Annotated[str, Doc("Where Ollama listens.")] = "http://127.0.0.1:11434"
+    keep_alive: Annotated[
+        str, Doc("How long a model stays loaded after a chat that does not set keep_alive.")
+    ] = "30s"
+    shares_gpu: Annotated[
+        bool, Doc("Ollama uses this machine's GPU although its URL is not a loopback address.")
+    ] = False
+    device: Annotated[str, Doc("Which of slots.devices it shares; empty: the first.")] = ""
 
 
 @frozen
-class QwenTtsSection:
+class QwenTtsSection(Section):
     """Speech: the Qwen3-TTS container (vLLM-Omni), and what is translated for it."""
 
-    url: str = field(default="http://127.0.0.1:17860", metadata={"says": "Where the container listens."})
-    model: str = field(
-        default="qwen3-tts-12hz-0.6b-customvoice",
-        metadata={"says": "The id it is listed under."},
-    )
-    device: str = field(
-        default="", metadata={"says": "Which of slots.devices it shares; empty: the first."}
-    )
-    rewrite_model: bool = field(
-        default=True, metadata={"says": "Replace the listed id and OpenAI's by the one it serves."}
-    )
-    rewrite_task_type: bool = field(
-        default=True, metadata={"says": "Replace voice_clone and its like by the container's names."}
-    )
-    rewrite_voice: bool = field(
-        default=True, metadata={"says": "Replace OpenAI's voice names by a preset."}
-    )
-    rewrite_ref_audio: bool = field(
-        default=True, metadata={"says": "Send a local ref_audio below ref_folder as a data URL."}
-    )
-    voice_preset: str = field(
-        default="", metadata={"says": "The preset for OpenAI's voices; empty: the first it lists."}
-    )
-    ref_folder: str = field(
-        default="", metadata={"says": "Folder whose files ref_audio may name; empty: none."}
-    )
-    default_format: str = field(
-        default="", metadata={"says": "response_format where the client names none; empty: as it is."}
-    )
-    drop_stream_format: bool = field(
-        default=False, metadata={"says": "Leave out a stream_format that the container would refuse."}
-    )
+    url: Annotated[str, Doc("Where the container listens.")] = "http://127.0.0.1:17860"
+    model: Annotated[str, Doc("The id under which it is listed.")] = "qwen3-tts-12hz-0.6b-customvoice"
+    device: Annotated[str, Doc("Which of slots.devices it shares; empty: the first.")] = ""
+    rewrite_model: Annotated[
+        bool, Doc("Replace the listed id and OpenAI's ids with the id that the container serves.")
+    ] = True
+    rewrite_task_type: Annotated[
+        bool, Doc("Replace voice_clone and similar names with the container's names.")
+    ] = True
+    rewrite_voice: Annotated[bool, Doc("Replace OpenAI's voice names with a preset.")] = True
+    rewrite_ref_audio: Annotated[
+        bool,
+        Doc("Send a local ref_audio below ref_folder as a data URL."),
+    ] = True
+    voice_preset: Annotated[
+        str, Doc("The preset for OpenAI's voices; empty: the first one that the container lists.")
+    ] = ""
+    ref_folder: Annotated[
+        str, Doc("Folder with the files that ref_audio may name; empty: no files.")
+    ] = ""
+    default_format: Annotated[
+        str, Doc("response_format if the client sets none; empty: leave it unset.")
+    ] = ""
+    drop_stream_format: Annotated[
+        bool, Doc("Leave out a stream_format that the container would refuse.")
+    ] = False

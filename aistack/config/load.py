@@ -1,11 +1,11 @@
 """Reads the configuration: defaults, then the file, then the environment, then the command line.
 
-A mistake is told in one sentence that names the setting, where the value came from, and what is
-allowed; all mistakes are told at once. The value itself is shown unless the setting is a secret.
+Each mistake is one sentence that names the setting, where the value came from, and what is allowed; all
+mistakes are reported at once. The value is shown unless the setting is a secret.
 
 Why not typed-settings, which reads the same layers: its messages show the values of secrets, it has
-no suggestion for a misspelt name, turns `3.9` into 3 and `5` into "5" silently, and splits lists at
-colons, which addresses are full of. With those replaced, only the merging of dicts was left of it.
+no suggestion for a misspelt name, and it turns `3.9` into 3 and `5` into "5" silently. With those
+replaced, only the merging of dicts was left of it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal
 
-import attrs
 from attrs import field, frozen
 
 from aistack.config import Config
 from aistack.config.checks import conflicts
-from aistack.config.legacy import LEGACY, Legacy
-from aistack.config.rules import Rule
-from aistack.config.values import Unfit, from_text, from_toml, wanted
+from aistack.config.legacy import LEGACY, LegacyVariable
+from aistack.config.section import Section, broken_limit
+from aistack.config.values import Unfit, expected, from_text, from_toml
+from aistack.contract.fields import AnnotatedField, annotated_fields
 
 PREFIX = "AISTACK_"
 FILE_NAME = "AISTACK_CONFIG"
 NOT_SETTINGS = frozenset({FILE_NAME, "AISTACK_FAKE_LOADS", "AISTACK_FAKE_GATES"})
-"""Names of ours that are not settings."""
+"""Variables with the prefix that are not settings."""
 
 
 class ConfigError(Exception):
@@ -43,16 +43,16 @@ class ConfigError(Exception):
 
 @frozen
 class Note:
-    """Something to log once logging is set up; `level` is "info" or "warning"."""
+    """Something to log once logging is set up."""
 
-    level: str
+    level: Literal["info", "warning"]
     message: str
-    fields: Mapping[str, Any] = field(factory=dict)
+    fields: Mapping[str, object] = field(factory=dict)
 
 
 @frozen
 class LoadedConfig:
-    """The configuration, the file it came from (none: there was none), and what to log."""
+    """The configuration, the file it came from (None if there was none), and what to log."""
 
     config: Config
     path: Path | None
@@ -61,41 +61,34 @@ class LoadedConfig:
 
 @frozen
 class Option:
-    """One setting: its section, its attrs field and its resolved type."""
+    """One setting: the name of its section, and its field there."""
 
     section: str
-    attribute: attrs.Attribute[Any]
-    type: Any
+    field: AnnotatedField
 
     @property
     def path(self) -> str:
-        return f"{self.section}.{self.attribute.name}"
+        return f"{self.section}.{self.field.name}"
 
     @property
     def env(self) -> str:
-        return f"{PREFIX}{self.section.upper()}__{self.attribute.name.upper()}"
-
-    @property
-    def rule(self) -> Rule | None:
-        return self.attribute.validator if isinstance(self.attribute.validator, Rule) else None
+        return f"{PREFIX}{self.section.upper()}__{self.field.name.upper()}"
 
 
-def sections() -> dict[str, type]:
+def sections() -> dict[str, type[Section]]:
     """The section classes by their names."""
-    hints = get_type_hints(Config)
-    return {item.name: hints[item.name] for item in attrs.fields(Config)}
+    return {each.name: each.kind for each in annotated_fields(Config)}
 
 
 def options() -> Iterator[Option]:
-    """Every setting there is, in order."""
+    """All settings, in order."""
     for name, cls in sections().items():
-        hints = get_type_hints(cls)
-        for item in attrs.fields(cls):
-            yield Option(name, item, hints[item.name])
+        for each in annotated_fields(cls):
+            yield Option(name, each)
 
 
 def default_path(env: Mapping[str, str]) -> Path | None:
-    """Where the file is looked for when nobody names one; none for a user without a home."""
+    """The file that is read if none is named; None for a user without a home directory."""
     windows = sys.platform == "win32"
     named = env.get("APPDATA" if windows else "XDG_CONFIG_HOME")
     try:
@@ -105,10 +98,10 @@ def default_path(env: Mapping[str, str]) -> Path | None:
     return base / "aistack" / "aistack.toml"
 
 
-def load(
+def load_config(
     path: str | None = None,
     env: Mapping[str, str] | None = None,
-    flags: Mapping[str, Any] | None = None,
+    flags: Mapping[str, object] | None = None,
 ) -> LoadedConfig:
     """Read everything once.
 
@@ -119,16 +112,16 @@ def load(
 
 
 class _Reading:
-    """One reading: values by option, later layers over earlier ones, and what went wrong."""
+    """One reading: values by setting, later layers over earlier ones, and what went wrong."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = env
         self.options = {option.path: option for option in options()}
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, object] = {}
         self.problems: list[str] = []
         self.notes: list[Note] = []
 
-    def load(self, named: str | None, flags: Mapping[str, Any]) -> LoadedConfig:
+    def load(self, named: str | None, flags: Mapping[str, object]) -> LoadedConfig:
         path = self.find(named)
         if path is not None:
             self.read_file(path)
@@ -138,9 +131,9 @@ class _Reading:
         if self.problems:
             raise ConfigError(self.problems)
         config = self.build()
-        against = list(conflicts(config))
-        if against:
-            raise ConfigError(against)
+        contradictions = list(conflicts(config))
+        if contradictions:
+            raise ConfigError(contradictions)
         return LoadedConfig(config, path, tuple(self.notes))
 
     def build(self) -> Config:
@@ -151,21 +144,22 @@ class _Reading:
             parts[name] = cls(**given)
         return Config(**parts)
 
-    def put(self, option: Option, value: Any, source: str) -> None:
-        """Take a value of the right type, if it keeps the option's rule."""
-        if option.rule is not None and not option.rule.fits(value):
-            self.refuse(option, value, source, option.rule.allowed)
+    def put(self, option: Option, value: object, source: str) -> None:
+        """Take a value of the right type, if it keeps to the setting's limits."""
+        broken = broken_limit(option.field, value)
+        if broken is not None:
+            self.refuse(option, value, source, broken.must)
         else:
             self.values[option.path] = value
 
-    def refuse(self, option: Option, value: Any, source: str, allowed: str) -> None:
-        shown = repr(value) if option.attribute.repr else "(not shown)"
-        self.problems.append(f"{option.path} = {shown} in {source}: must be {allowed}.")
+    def refuse(self, option: Option, value: object, source: str, must: str) -> None:
+        shown = repr(value) if option.field.attribute.repr else "(not shown)"
+        self.problems.append(f"{option.path} = {shown} in {source}: must {must}.")
 
     # --- the file ------------------------------------------------------------------------------------
 
     def find(self, named: str | None) -> Path | None:
-        """The file to read: a named one must exist, the default one may."""
+        """The file to read: a named one must exist, the default one need not."""
         if named or self.env.get(FILE_NAME):
             path = Path(os.path.expanduser(named or self.env[FILE_NAME]))
             if not path.is_file():
@@ -187,26 +181,27 @@ class _Reading:
         known = sections()
         for section, table in document.items():
             if section not in known:
-                self.problems.append(f"{path}: there is no section [{section}]{self.hint(section)}.")
+                self.problems.append(f"{path}: unknown section [{section}]{self.hint(section)}.")
             elif not isinstance(table, dict):
                 self.problems.append(f"{path}: {section} must be a table: [{section}].")
             else:
                 self.read_table(path, section, table)
 
-    def read_table(self, path: Path, section: str, table: Mapping[str, Any]) -> None:
+    def read_table(self, path: Path, section: str, table: Mapping[str, object]) -> None:
         for name, value in table.items():
             option = self.options.get(f"{section}.{name}")
             if option is None:
                 hint = self.hint(f"{section}.{name}")
-                self.problems.append(f"{path}: there is no setting {section}.{name}{hint}.")
+                self.problems.append(f"{path}: unknown setting {section}.{name}{hint}.")
                 continue
             try:
-                self.put(option, from_toml(option.type, value), str(path))
+                self.put(option, from_toml(option.field.kind, value), str(path))
             except Unfit:
-                self.refuse(option, value, str(path), wanted(option.type, toml=True))
+                must = f"be {expected(option.field.kind, toml=True)}"
+                self.refuse(option, value, str(path), must)
 
     def hint(self, name: str) -> str:
-        """`; did you mean ...?` for a name nobody knows, or nothing."""
+        """`; did you mean ...` for an unknown name, or nothing."""
         section, _, setting = name.partition(".")
         near = [path for path in self.options if path.endswith(f".{setting or section}")]
         if not near:
@@ -239,35 +234,35 @@ class _Reading:
             )
 
     def read_variable(self, option: Option, text: str) -> None:
-        """An empty number counts as not set: compose files pass empty defaults on."""
-        if not text.strip() and option.type in (int, float, bool):
+        """An empty number counts as not set: compose files pass on empty defaults."""
+        if not text.strip() and option.field.kind in (int, float, bool):
             return
         try:
-            self.put(option, from_text(option.type, text), option.env)
+            self.put(option, from_text(option.field.kind, text), option.env)
         except Unfit:
-            self.refuse(option, text, option.env, wanted(option.type))
+            self.refuse(option, text, option.env, f"be {expected(option.field.kind)}")
 
-    def read_legacy(self, legacy: Legacy, text: str) -> None:
-        """An old name gives way to the new one; a value it could not read never stopped the service."""
+    def read_legacy(self, legacy: LegacyVariable, text: str) -> None:
+        """The new name wins over the old one; the value of an old one never stops the service."""
         option = self.options[str(legacy.target)]
         if option.env in self.env:
             return
         try:
-            value = legacy.convert(from_text(legacy.kind or option.type, text))
+            value = legacy.convert(from_text(legacy.kind or option.field.kind, text))
         except (ValueError, OverflowError):  # Unfit, or a number such as "inf" that cannot be converted
             fits = False
         else:
-            fits = option.rule is None or option.rule.fits(value)
+            fits = broken_limit(option.field, value) is None
         if fits:
             self.values[option.path] = value
             self.notes.append(
-                Note("info", "old environment name honoured", {"name": legacy.name, "now": option.env})
+                Note("info", "old environment variable used", {"name": legacy.name, "now": option.env})
             )
         else:
             self.notes.append(
                 Note(
                     "warning",
-                    "old environment name ignored: its value cannot be used",
+                    "old environment variable ignored: its value is not valid",
                     {"name": legacy.name, "now": option.env},
                 )
             )

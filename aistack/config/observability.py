@@ -1,4 +1,4 @@
-"""Settings of what is watched and written down about requests. See `config`."""
+"""Settings of what is counted, logged and captured about requests. See `config`."""
 
 from __future__ import annotations
 
@@ -6,81 +6,67 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from attrs import field, frozen
+from annotated_doc import Doc
+from attrs import frozen
 
-from aistack.config.rules import MONTH_S, at_least, between
-
-GiB = 1024**3
-MiB = 1024**2
+from aistack.config.section import Section
+from aistack.config.units import MONTH_S, GiB, MiB
+from aistack.contract.limits import Range
 
 
 @frozen
-class ObservabilitySection:
-    """What is counted, logged and captured. The three switches can be turned live in the console."""
+class ObservabilitySection(Section):
+    """What is counted, logged and captured. The console can change the three switches at run time."""
 
-    metrics: bool = field(
-        default=True,
-        metadata={"says": "Count requests and jobs for /metrics and /admin/api/metrics."},
-    )
-    access_log: bool = field(
-        default=True,
-        metadata={"says": "Write one JSON line per capability request into log_dir."},
-    )
-    payload: bool = field(
-        default=False,
-        metadata={"says": "Keep request and response bodies in payload_dir. They hold what users said."},
-    )
-    log_dir: str = field(
-        default="",
-        metadata={
-            "says": "Folder of the access log. Empty: ~/.local/state/aistack/logs (XDG_STATE_HOME; "
+    metrics: Annotated[bool, Doc("Count requests and jobs for /metrics and /admin/api/metrics.")] = True
+    access_log: Annotated[bool, Doc("Write one JSON line per capability request into log_dir.")] = True
+    payload: Annotated[
+        bool, Doc("Keep request and response bodies in payload_dir. They contain what users said.")
+    ] = False
+    log_dir: Annotated[
+        str,
+        Doc(
+            "Folder of the access log. Empty: ~/.local/state/aistack/logs (XDG_STATE_HOME; "
             "%LOCALAPPDATA% on Windows)."
-        },
-    )
-    log_max_days: int = field(
-        default=30,
-        validator=between(0, 3650),
-        metadata={"says": "Access logs older than so many days are removed; 0 keeps them for ever."},
-    )
-    payload_dir: str = field(
-        default="",
-        metadata={
-            "says": "Folder of captures. Empty: aistack_captures beside HF_HOME if that is set, "
-            "else captures beside the default log_dir."
-        },
-    )
-    payload_max_bytes: int = field(
-        default=5 * GiB,
-        validator=at_least(0),
-        metadata={"says": "All captures together; beyond it the oldest are removed."},
-    )
-    payload_max_days: int = field(
-        default=7,
-        validator=between(0, 3650),
-        metadata={"says": "Captures older than so many days are removed; 0 keeps them for ever."},
-    )
-    payload_response_max_bytes: int = field(
-        default=50 * MiB,
-        validator=at_least(0),
-        metadata={"says": "Of one response, so many bytes are kept."},
-    )
-    metrics_window_s: float = field(
-        default=3600.0,
-        validator=between(1, MONTH_S),
-        metadata={"says": "Percentiles of /admin/api/metrics are over so long."},
-    )
-    otel_endpoint: str = field(
-        default="",
-        metadata={
-            "says": "Where to send OpenTelemetry traces by OTLP over HTTP, as "
-            '"http://127.0.0.1:4318/v1/traces". Empty: none. Needs the extra `otel`.'
-        },
-    )
+        ),
+    ] = ""
+    log_max_days: Annotated[
+        int,
+        Doc("Remove access logs older than this many days; 0: never."),
+        Range(0, 3650),
+    ] = 30
+    payload_dir: Annotated[
+        str,
+        Doc(
+            "Folder of captures. Empty: aistack_captures next to HF_HOME if that is set, "
+            "otherwise captures next to the default log_dir."
+        ),
+    ] = ""
+    payload_max_bytes: Annotated[
+        int, Doc("Size of all captures together; beyond it the oldest are removed."), Range(0)
+    ] = 5 * GiB
+    payload_max_days: Annotated[
+        int, Doc("Remove captures older than this many days; 0: never."), Range(0, 3650)
+    ] = 7
+    payload_response_max_bytes: Annotated[
+        int, Doc("Keep at most this many bytes of one response."), Range(0)
+    ] = 50 * MiB
+    metrics_window_s: Annotated[
+        float, Doc("Window for the percentiles in /admin/api/metrics."), Range(1, MONTH_S)
+    ] = 3600.0
+    otel_endpoint: Annotated[
+        str,
+        Doc(
+            "Where to send OpenTelemetry traces by OTLP over HTTP, such as "
+            '"http://127.0.0.1:4318/v1/traces". Empty: nowhere. Needs the extra "otel".'
+        ),
+    ] = ""
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where a program keeps logs on this system; the working folder for a user without a home."""
+    """Where programs keep logs on this system; in the working folder for a user without a home."""
     windows = sys.platform == "win32"
     base = environ.get("LOCALAPPDATA" if windows else "XDG_STATE_HOME")
     if base:

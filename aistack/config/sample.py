@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 from aistack.config.backends import FakeSection
 from aistack.config.load import Option, options, sections
-from aistack.config.values import TABLE
+from aistack.config.section import limits
 
 WIDTH = 100
 
 HEAD = """\
 # aistack: every setting with its default. Written by `aistack sample-config`.
 #
-# Read from --config FILE, else from the file named in AISTACK_CONFIG, else from
-# ~/.config/aistack/aistack.toml (XDG_CONFIG_HOME; %APPDATA% on Windows). What stands in the
-# environment wins over the file, the command line wins over both: slots.idle_unload_s is
-# AISTACK_SLOTS__IDLE_UNLOAD_S there, lists are written a,b and tables a=b,c=d.
+# Read from --config FILE, otherwise from the file named in AISTACK_CONFIG, otherwise from
+# ~/.config/aistack/aistack.toml (XDG_CONFIG_HOME; %APPDATA% on Windows). Environment variables
+# override the file, and the command line overrides both: slots.idle_unload_s is
+# AISTACK_SLOTS__IDLE_UNLOAD_S; lists are written a,b and tables a=b,c=d.
 #
-# Times are in seconds, sizes in bytes. To change a setting, remove the mark in front of its line.
+# Times are in seconds, sizes in bytes. To change a setting, remove the # in front of its line.
 """
 
 
@@ -33,8 +32,7 @@ def sample() -> str:
     for name, cls in sections().items():
         if cls is FakeSection:
             continue
-        says = (cls.__doc__ or "").strip().splitlines()[0]
-        lines = ["", f"# {says}", f"[{name}]"]
+        lines = ["", *_wrapped((cls.__doc__ or "").strip().splitlines()[0]), f"[{name}]"]
         for option in options():
             if option.section == name:
                 lines += ["", *_comment(option), *_setting(option)]
@@ -43,22 +41,21 @@ def sample() -> str:
 
 
 def _comment(option: Option) -> list[str]:
-    says = str(option.attribute.metadata["says"])
-    if option.rule is not None:
-        says += f" Must be {option.rule.allowed}."
-    return [f"# {line}" for line in textwrap.wrap(says, WIDTH - 2)]
+    musts = [f"Must {limit.must}." for limit in limits(option.field)]
+    return _wrapped(" ".join([option.field.sentence, *musts]))
+
+
+def _wrapped(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - 2)]
 
 
 def _setting(option: Option) -> list[str]:
-    default: Any = getattr(sections()[option.section](), option.attribute.name)
-    if option.type == TABLE:
-        pairs = [f"{toml(key)} = {toml(value)}" for key, value in default.items()]
-        return [f"#{option.attribute.name} = {{{', '.join(pairs)}}}"]
-    return [f"#{option.attribute.name} = {toml(default)}"]
+    default = getattr(sections()[option.section](), option.field.name)
+    return [f"#{option.field.name} = {toml(default)}"]
 
 
-def toml(value: Any) -> str:
-    """A value as TOML writes it; strings here need no escapes beyond the quotes."""
+def toml(value: object) -> str:
+    """A value as TOML writes it; the strings here need no escapes beyond quotes and backslashes."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,346 +1,321 @@
-"""What the operator's endpoints tell: the types behind `/admin/api`. Pure.
+"""What the operators' endpoints send and take: the types behind `/admin/api`. Pure.
 
-As in `contract.public`, docstrings and `says` are the reference's descriptions. Moments are Unix
+As in `contract.public`, docstrings and `Doc` are the descriptions in the reference. Times are Unix
 seconds, durations seconds, memory MiB. A field without a value is left out of the JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from attrs import field, frozen
+from annotated_doc import Doc
+from attrs import frozen
 
+from aistack.contract.fields import KEEP_NULL
 from aistack.contract.public import Capability
 
-Kind = Literal["asr", "tts", "llm", "models"]
+JobKind = Literal["asr", "tts", "llm", "models"]
 """What a job is for; "models" are swaps, loads and unloads."""
 
 
 @frozen(kw_only=True)
 class WorkProgress:
-    """How far a job's current step is."""
+    """Progress of a job's current step."""
 
-    done: float = field(metadata={"says": "How much is done, in `unit`."})
-    total: float | None = field(default=None, metadata={"says": "How much there is, where known."})
-    unit: str = field(metadata={"says": "s (of audio), bytes (of a download) or tokens."})
-    share: float | None = field(default=None, metadata={"says": "done / total, 0 to 1, where known."})
-    eta_s: float | None = field(
-        default=None, metadata={"says": "Estimate of the seconds still to go, from the pace so far."}
-    )
+    done: Annotated[float, Doc("How much is done, in `unit`.")]
+    total: Annotated[float | None, Doc("How much there is in total, if known.")] = None
+    unit: Annotated[str, Doc("s (of audio), bytes (of a download) or tokens.")]
+    share: Annotated[float | None, Doc("done / total, 0 to 1, if known.")] = None
+    eta_s: Annotated[float | None, Doc("Estimated seconds left, from the pace so far.")] = None
 
 
 @frozen(kw_only=True)
 class SlotHolder:
     """The job that holds a slot."""
 
-    job_id: str = field(metadata={"says": "Id of the job, as in the log."})
-    request_id: str = field(metadata={"says": "The X-Request-ID of its request."})
-    op: str = field(metadata={"says": "transcribe, speak, chat, generate, swap, load or unload."})
-    capability: Kind = field(
-        metadata={"says": "What it is for: asr, tts, llm, or models (swaps, loads, unloads)."}
-    )
-    model: str = field(metadata={"says": "The model's id."})
-    backend: str = field(metadata={"says": "The engine or upstream that serves it."})
-    step: str | None = field(
-        default=None, metadata={"says": "What it waits for: evict, load or run; absent between steps."}
-    )
-    since: float = field(metadata={"says": "When it got the slot."})
-    state_since: float = field(metadata={"says": "When it came into its present state."})
-    progress: WorkProgress | None = field(
-        default=None, metadata={"says": "How far its current step is; absent where nobody can say."}
-    )
+    job_id: Annotated[str, Doc("Id of the job, as in the log.")]
+    request_id: Annotated[str, Doc("X-Request-ID of its request.")]
+    op: Annotated[str, Doc("Operation: transcribe, speak, chat, generate, swap, load or unload.")]
+    capability: Annotated[JobKind, Doc("Purpose: asr, tts, llm, or models (swaps, loads, unloads).")]
+    model: Annotated[str, Doc("Id of the model.")]
+    backend: Annotated[str, Doc("Engine or upstream that serves the model.")]
+    step: Annotated[
+        str | None,
+        Doc("What it waits for: evict, load or run; absent between steps."),
+    ] = None
+    since: Annotated[float, Doc("When it got the slot.")]
+    state_since: Annotated[float, Doc("When it entered its current state.")]
+    progress: Annotated[
+        WorkProgress | None,
+        Doc("Progress of its current step; absent if unknown."),
+    ] = None
 
 
 @frozen(kw_only=True)
 class ResidentModel:
-    """A model that one of our processes holds in memory."""
+    """A model that one of aistack's processes holds in memory."""
 
-    backend: str = field(metadata={"says": "The engine or upstream that serves it."})
-    model: str = field(metadata={"says": "The model's id."})
-    category: Kind = field(metadata={"says": "What the model is for."})
+    backend: Annotated[str, Doc("Engine or upstream that serves the model.")]
+    model: Annotated[str, Doc("Id of the model.")]
+    category: Annotated[JobKind, Doc("What the model is for.")]
 
 
 @frozen(kw_only=True)
 class SlotView:
-    """One slot: a card, or a share of the processor."""
+    """One slot: a GPU, or a share of the CPU."""
 
-    device: str = field(metadata={"says": "The slot: cpu, cuda:0, ..."})
-    state: Literal["idle", "preparing", "running", "streaming", "cancelled"] = field(
-        metadata={"says": "cancelled: its client has left and the work is being stopped."}
-    )
-    since: float = field(metadata={"says": "Since when it is held, or free."})
-    holder: SlotHolder | None = field(
-        default=None, metadata={"says": "Who holds it; absent while it is free."}
-    )
-    resident: ResidentModel | None = field(
-        default=None, metadata={"says": "What sits in its memory; absent if nothing of ours does."}
-    )
+    device: Annotated[str, Doc("Device of the slot: cpu, cuda:0, ...")]
+    state: Annotated[
+        Literal["idle", "preparing", "running", "streaming", "cancelled"],
+        Doc("cancelled: its client has disconnected and the work is being stopped."),
+    ]
+    since: Annotated[float, Doc("When it was taken, or became free.")]
+    holder: Annotated[SlotHolder | None, Doc("The job that holds it; absent while it is free.")] = None
+    resident: Annotated[
+        ResidentModel | None, Doc("The model in its memory; absent if aistack has none there.")
+    ] = None
 
 
 @frozen(kw_only=True)
 class SlotsView:
-    """Every slot."""
+    """All slots."""
 
-    mode: Literal["serving", "draining"] = field(
-        metadata={"says": "draining: the service is about to stop."}
-    )
-    slots: tuple[SlotView, ...] = field(
-        metadata={"says": "All slots, in the order of the configuration."}
-    )
+    mode: Annotated[Literal["serving", "draining"], Doc("draining: the service is about to stop.")]
+    slots: Annotated[tuple[SlotView, ...], Doc("All slots, in the order of the configuration.")]
 
 
 @frozen(kw_only=True)
 class LineEntry:
-    """A job that stands in line; the first is served next."""
+    """A job in the queue; the first one is served next."""
 
-    job_id: str = field(metadata={"says": "Id of the job, as in the log."})
-    request_id: str = field(metadata={"says": "The X-Request-ID of its request."})
-    op: str = field(metadata={"says": "transcribe, speak, chat, generate, swap, load or unload."})
-    capability: Kind = field(
-        metadata={"says": "What it is for: asr, tts, llm, or models (swaps, loads, unloads)."}
-    )
-    model: str = field(metadata={"says": "The model's id."})
-    since: float = field(metadata={"says": "Since when it waits."})
-    patience_s: float = field(metadata={"says": "How long its caller is willing to wait in all."})
+    job_id: Annotated[str, Doc("Id of the job, as in the log.")]
+    request_id: Annotated[str, Doc("X-Request-ID of its request.")]
+    op: Annotated[str, Doc("Operation: transcribe, speak, chat, generate, swap, load or unload.")]
+    capability: Annotated[JobKind, Doc("Purpose: asr, tts, llm, or models (swaps, loads, unloads).")]
+    model: Annotated[str, Doc("Id of the model.")]
+    since: Annotated[float, Doc("When it joined the queue.")]
+    patience_s: Annotated[float, Doc("How long its caller is willing to wait in total.")]
 
 
 @frozen(kw_only=True)
 class LineView:
-    """Who waits for a slot."""
+    """The queue for the slots."""
 
-    places: int = field(metadata={"says": "How many callers may stand in line."})
-    line: tuple[LineEntry, ...] = field(metadata={"says": "Who waits, in order of service."})
+    places: Annotated[int, Doc("How many callers may queue.")]
+    line: Annotated[tuple[LineEntry, ...], Doc("Queued jobs, in the order in which they are served.")]
 
 
 @frozen(kw_only=True)
 class LockView:
-    """Whether the card is taken, and by what."""
+    """Whether the GPU is in use, and for what."""
 
-    state: Literal["IDLE", "BUSY"] = field(metadata={"says": "BUSY if any slot is held."})
-    holder: Kind | None = field(
-        default=None, metadata={"says": "Capability of the first holder.", "keep_null": True}
-    )
-    slots: int = field(metadata={"says": "How many there are."})
-    held: int = field(metadata={"says": "How many slots are held."})
+    state: Annotated[Literal["IDLE", "BUSY"], Doc("BUSY if any slot is held.")]
+    holder: Annotated[JobKind | None, Doc("Capability of the first holder, or null."), KEEP_NULL] = None
+    slots: Annotated[int, Doc("Number of slots.")]
+    held: Annotated[int, Doc("Number of slots that are held.")]
 
 
 @frozen(kw_only=True)
 class CachedModel:
     """A model in memory."""
 
-    provider: str = field(metadata={"says": "Who runs it, as in error.provider."})
-    key: str = field(metadata={"says": "The model's id."})
-    category: Kind = field(metadata={"says": "What the model is for."})
-    device: str = field(metadata={"says": "The slot: cpu, cuda:0, ..."})
-    idle_s: float | None = field(
-        default=None,
-        metadata={"says": "Seconds since its last use; null while in use.", "keep_null": True},
-    )
+    provider: Annotated[str, Doc("What runs it, as in error.provider.")]
+    key: Annotated[str, Doc("Id of the model.")]
+    category: Annotated[JobKind, Doc("What the model is for.")]
+    device: Annotated[str, Doc("Device of the slot: cpu, cuda:0, ...")]
+    idle_s: Annotated[
+        float | None,
+        Doc("Seconds since its last use; null while in use."),
+        KEEP_NULL,
+    ] = None
 
 
 @frozen(kw_only=True)
 class CacheView:
-    """The models in memory, and when an idle one is unloaded."""
+    """The models in memory, and when idle ones are unloaded."""
 
-    entries: tuple[CachedModel, ...] = field(metadata={"says": "One for each slot that holds a model."})
-    idle_unload_s: float = field(metadata={"says": "0: idle models stay for ever."})
+    entries: Annotated[tuple[CachedModel, ...], Doc("One for each slot that holds a model.")]
+    idle_unload_s: Annotated[float, Doc("Idle models are unloaded after this many seconds; 0: never.")]
 
 
 @frozen(kw_only=True)
 class ResetResult:
-    """What a reset has done."""
+    """The result of a reset."""
 
-    evicted: int = field(metadata={"says": "Models unloaded; 0 while their slots are held."})
-    remaining: CacheView = field(metadata={"says": "What is in memory afterwards."})
+    evicted: Annotated[int, Doc("Number of models unloaded; 0 while their slots are held.")]
+    remaining: Annotated[CacheView, Doc("What is in memory afterwards.")]
 
 
 @frozen(kw_only=True)
 class CardView:
-    """Memory of one card, all processes together."""
+    """Memory of one GPU, counting all processes."""
 
-    device: str = field(metadata={"says": "The slot: cpu, cuda:0, ..."})
-    name: str = field(metadata={"says": "The card's name."})
-    total_mb: float = field(metadata={"says": "All its memory."})
-    free_mb: float = field(metadata={"says": "What is free."})
-    used_mb: float = field(metadata={"says": "What is in use, by anybody."})
-    ours_mb: float | None = field(
-        default=None, metadata={"says": "What our engine processes hold, where the driver tells."}
-    )
+    device: Annotated[str, Doc("Device of the slot: cpu, cuda:0, ...")]
+    name: Annotated[str, Doc("Name of the GPU.")]
+    total_mb: Annotated[float, Doc("Total memory.")]
+    free_mb: Annotated[float, Doc("Free memory.")]
+    used_mb: Annotated[float, Doc("Memory in use by any process.")]
+    ours_mb: Annotated[
+        float | None, Doc("Memory that aistack's engine processes hold, if the driver reports it.")
+    ] = None
 
 
 @frozen(kw_only=True)
 class ProcessView:
-    """A process of ours and its resident memory."""
+    """One of aistack's processes and its resident memory."""
 
-    pid: int = field(metadata={"says": "Process id."})
-    engine: str = field(metadata={"says": "The engine's name; gateway for the service itself."})
-    device: str | None = field(default=None, metadata={"says": "Its slot; absent for a warm spare."})
-    rss_mb: float | None = field(default=None, metadata={"says": "Absent where nobody can say."})
+    pid: Annotated[int, Doc("Process id.")]
+    engine: Annotated[str, Doc("Name of the engine; gateway for the service itself.")]
+    device: Annotated[str | None, Doc("Its slot; absent for a warm spare.")] = None
+    rss_mb: Annotated[float | None, Doc("Resident memory; absent if unknown.")] = None
 
 
 @frozen(kw_only=True)
 class MemoryView:
-    """Memory of the cards and of our processes."""
+    """Memory of the GPUs and of aistack's processes."""
 
-    cards: tuple[CardView, ...] = field(metadata={"says": "One for each CUDA device of a slot."})
-    reason: str | None = field(default=None, metadata={"says": "Why there are no cards."})
-    processes: tuple[ProcessView, ...] = field(
-        metadata={"says": "The service itself, then its engine processes."}
-    )
+    cards: Annotated[tuple[CardView, ...], Doc("One for each CUDA device that is a slot.")]
+    reason: Annotated[str | None, Doc("Why no GPU is listed.")] = None
+    processes: Annotated[tuple[ProcessView, ...], Doc("The service itself, then its engine processes.")]
 
 
 @frozen(kw_only=True)
 class PhaseSpan:
-    """A stretch of a job's life."""
+    """One phase of a job."""
 
-    phase: Literal["waiting", "preparing", "running", "streaming", "cancelled"] = field(
-        metadata={
-            "says": "What happened to it; cancelled: its client had left and the work was being stopped."
-        }
-    )
-    step: str | None = field(default=None, metadata={"says": "While preparing: evict or load."})
-    start: float = field(metadata={"says": "When it began."})
-    end: float | None = field(default=None, metadata={"says": "Absent while it lasts."})
+    phase: Annotated[
+        Literal["waiting", "preparing", "running", "streaming", "cancelled"],
+        Doc("The phase; cancelled: its client had disconnected and the work was being stopped."),
+    ]
+    step: Annotated[str | None, Doc("While preparing: evict or load.")] = None
+    start: Annotated[float, Doc("When it began.")]
+    end: Annotated[float | None, Doc("When it ended; absent while it lasts.")] = None
 
 
 @frozen(kw_only=True)
 class JobRecord:
-    """A job and where its seconds went."""
+    """A job and where its time went."""
 
-    job_id: str = field(metadata={"says": "Id of the job, as in the log."})
-    request_id: str = field(metadata={"says": "The X-Request-ID of its request."})
-    op: str = field(metadata={"says": "transcribe, speak, chat, generate, swap, load or unload."})
-    capability: Kind = field(
-        metadata={"says": "What it is for: asr, tts, llm, or models (swaps, loads, unloads)."}
-    )
-    model: str = field(metadata={"says": "The model's id."})
-    backend: str = field(metadata={"says": "The engine or upstream that serves it."})
-    device: str | None = field(default=None, metadata={"says": "Its slot; absent if it got none."})
-    submitted: float = field(metadata={"says": "When it came."})
-    ended: float | None = field(default=None, metadata={"says": "Absent while it lasts."})
-    outcome: str | None = field(
-        default=None, metadata={"says": "ok, rejected, failed, cancelled or revoked."}
-    )
-    code: str | None = field(default=None, metadata={"says": "The error's code, if it failed."})
-    audio_s: float | None = field(
-        default=None,
-        metadata={"says": "Length of the audio, if it was a transcription that ended well."},
-    )
-    phases: tuple[PhaseSpan, ...] = field(
-        metadata={"says": "In the order of time; between them is nothing."}
-    )
+    job_id: Annotated[str, Doc("Id of the job, as in the log.")]
+    request_id: Annotated[str, Doc("X-Request-ID of its request.")]
+    op: Annotated[str, Doc("Operation: transcribe, speak, chat, generate, swap, load or unload.")]
+    capability: Annotated[JobKind, Doc("Purpose: asr, tts, llm, or models (swaps, loads, unloads).")]
+    model: Annotated[str, Doc("Id of the model.")]
+    backend: Annotated[str, Doc("Engine or upstream that serves the model.")]
+    device: Annotated[str | None, Doc("Its slot; absent if it never got one.")] = None
+    submitted: Annotated[float, Doc("When it was submitted.")]
+    ended: Annotated[float | None, Doc("When it ended; absent while it lasts.")] = None
+    outcome: Annotated[str | None, Doc("ok, rejected, failed, cancelled or revoked.")] = None
+    code: Annotated[str | None, Doc("Code of the error, if it failed.")] = None
+    audio_s: Annotated[
+        float | None,
+        Doc("Length of the audio, for a transcription that succeeded."),
+    ] = None
+    phases: Annotated[tuple[PhaseSpan, ...], Doc("In chronological order, without gaps.")]
 
 
 @frozen(kw_only=True)
 class RefusedCall:
-    """A call that was turned away at once."""
+    """A request that was refused at once."""
 
-    at: float = field(metadata={"says": "When."})
-    request_id: str = field(metadata={"says": "The X-Request-ID of its request."})
-    op: str = field(metadata={"says": "transcribe, speak, chat, generate, swap, load or unload."})
-    capability: Kind = field(
-        metadata={"says": "What it is for: asr, tts, llm, or models (swaps, loads, unloads)."}
-    )
-    model: str = field(metadata={"says": "The model's id."})
-    code: str | None = field(default=None, metadata={"says": "The error's code."})
+    at: Annotated[float, Doc("When it was refused.")]
+    request_id: Annotated[str, Doc("Its X-Request-ID.")]
+    op: Annotated[str, Doc("Operation: transcribe, speak, chat, generate, swap, load or unload.")]
+    capability: Annotated[JobKind, Doc("Purpose: asr, tts, llm, or models (swaps, loads, unloads).")]
+    model: Annotated[str, Doc("Id of the model.")]
+    code: Annotated[str | None, Doc("Code of the error.")] = None
 
 
 @frozen(kw_only=True)
 class MinuteCounts:
-    """How many calls were answered or refused in one minute."""
+    """Requests answered or refused in one minute."""
 
-    at: float = field(metadata={"says": "The minute's beginning."})
-    asr: int = field(default=0, metadata={"says": "Speech to text."})
-    tts: int = field(default=0, metadata={"says": "Text to speech."})
-    llm: int = field(default=0, metadata={"says": "Chats and generations."})
+    at: Annotated[float, Doc("Start of the minute.")]
+    asr: Annotated[int, Doc("Speech to text.")] = 0
+    tts: Annotated[int, Doc("Text to speech.")] = 0
+    llm: Annotated[int, Doc("Chats and generations.")] = 0
 
 
 @frozen(kw_only=True)
 class TimelineView:
-    """The last jobs and swaps, oldest first, with those under way; and calls that were refused."""
+    """The latest jobs and swaps, oldest first, including those in progress; and refused requests."""
 
-    jobs: tuple[JobRecord, ...] = field(metadata={"says": "Oldest first; those under way come last."})
-    refused: tuple[RefusedCall, ...] = field(
-        metadata={"says": "Calls that were turned away at once, oldest first."}
-    )
-    minutes: tuple[MinuteCounts, ...] = field(
-        metadata={"says": "The last hour's minutes that had any call, oldest first."}
-    )
+    jobs: Annotated[tuple[JobRecord, ...], Doc("Oldest first; jobs in progress come last.")]
+    refused: Annotated[tuple[RefusedCall, ...], Doc("Requests that were refused at once, oldest first.")]
+    minutes: Annotated[
+        tuple[MinuteCounts, ...],
+        Doc("Minutes of the last hour with at least one request, oldest first."),
+    ]
 
 
 @frozen(kw_only=True)
 class AdminModel:
-    """A model as the operator sees it."""
+    """A model as operators see it."""
 
-    id: str = field(metadata={"says": "Id of the model."})
-    owned_by: str = field(metadata={"says": "The model's author."})
-    capabilities: tuple[Capability, ...] = field(metadata={"says": "What the model does."})
-    supports_streaming: bool = field(metadata={"says": "Whether stream=true brings real increments."})
-    is_routing_alias: bool = field(
-        metadata={"says": "Whether it is resolved to a real model per request."}
-    )
-    languages: tuple[str, ...] | None = field(
-        default=None, metadata={"says": "ISO 639 codes; absent where the question makes no sense."}
-    )
-    loaded: bool | None = field(
-        default=None, metadata={"says": "Whether it is in memory now; absent where not ours."}
-    )
-    on_disk: bool | None = field(
-        default=None, metadata={"says": "Whether its weights need no download; absent where not ours."}
-    )
-    loadable: bool = field(metadata={"says": "Whether POST /admin/api/models/load takes it."})
+    id: Annotated[str, Doc("Id of the model.")]
+    owned_by: Annotated[str, Doc("Author of the model.")]
+    capabilities: Annotated[tuple[Capability, ...], Doc("What the model can do.")]
+    supports_streaming: Annotated[bool, Doc("Whether stream=true returns the result incrementally.")]
+    is_routing_alias: Annotated[
+        bool, Doc("Whether the id is resolved to a real model for each request.")
+    ]
+    languages: Annotated[
+        tuple[str, ...] | None, Doc("ISO 639 codes; absent where they do not apply.")
+    ] = None
+    loaded: Annotated[bool | None, Doc("Whether the model is in memory now; absent if unknown.")] = None
+    on_disk: Annotated[
+        bool | None,
+        Doc("Whether its weights need no download; absent if unknown."),
+    ] = None
+    loadable: Annotated[bool, Doc("Whether POST /admin/api/models/load accepts it.")]
 
 
 @frozen(kw_only=True)
 class AdminModels:
-    """All models that can be asked for right now."""
+    """All models that can be requested right now."""
 
-    models: tuple[AdminModel, ...] = field(metadata={"says": "All models."})
+    models: Annotated[tuple[AdminModel, ...], Doc("All models.")]
 
 
 @frozen(kw_only=True)
 class StateView:
-    """What the console looks at every second: slots, line, memory and timeline in one."""
+    """What the console polls every second: slots, queue, memory and timeline together."""
 
-    version: str = field(metadata={"says": "Version of aistack."})
-    started: float = field(metadata={"says": "When the service started."})
-    parts: tuple[str, ...] = field(
-        metadata={"says": "Parts that not every service has: metrics, observability, relays."}
-    )
-    mode: Literal["serving", "draining"] = field(
-        metadata={"says": "draining: the service is about to stop."}
-    )
-    slots: tuple[SlotView, ...] = field(
-        metadata={"says": "All slots, in the order of the configuration."}
-    )
-    line: LineView = field(metadata={"says": "Who waits, in order of service."})
-    idle_unload_s: float = field(metadata={"says": "0: idle models stay for ever."})
-    memory: MemoryView = field(metadata={"says": "Memory of cards and processes."})
-    timeline: TimelineView = field(metadata={"says": "The last jobs."})
+    version: Annotated[str, Doc("Version of aistack.")]
+    started: Annotated[float, Doc("When the service started.")]
+    parts: Annotated[
+        tuple[str, ...], Doc("Optional parts that this service has: metrics, observability, relays.")
+    ]
+    mode: Annotated[Literal["serving", "draining"], Doc("draining: the service is about to stop.")]
+    slots: Annotated[tuple[SlotView, ...], Doc("All slots, in the order of the configuration.")]
+    line: Annotated[LineView, Doc("The queue for the slots.")]
+    idle_unload_s: Annotated[float, Doc("Idle models are unloaded after this many seconds; 0: never.")]
+    memory: Annotated[MemoryView, Doc("Memory of GPUs and processes.")]
+    timeline: Annotated[TimelineView, Doc("The latest jobs.")]
 
 
 @frozen(kw_only=True)
 class LogTail:
     """Log lines, oldest first."""
 
-    newest: int = field(metadata={"says": "Number of the newest line: send it as `after` next time."})
-    lines: tuple[Mapping[str, Any], ...] = field(metadata={"says": "The lines, as they are logged."})
+    newest: Annotated[int, Doc("Number of the newest line; send it as `after` next time.")]
+    lines: Annotated[tuple[Mapping[str, Any], ...], Doc("The lines, as logged.")]
 
 
 @frozen(kw_only=True)
 class ModelAsked:
-    """Which model to load or unload."""
+    """The model to load or unload."""
 
     CLOSED: ClassVar[bool] = True
 
-    model: str = field(metadata={"says": "An id of /v1/models that is ours."})
+    model: Annotated[str, Doc("An id from /v1/models of a model that aistack runs itself.")]
 
 
 @frozen(kw_only=True)
 class ModelTicket:
-    """A housekeeping job that has begun, or was not needed."""
+    """A housekeeping job that was started, or was not needed."""
 
-    job_id: str = field(metadata={"says": "Id of the job, as in the log; empty if there was none."})
-    model: str = field(metadata={"says": "The model's id."})
-    status: Literal["accepted", "ok"] = field(metadata={"says": "ok: nothing had to be done."})
+    job_id: Annotated[str, Doc("Id of the job, as in the log; empty if there was none.")]
+    model: Annotated[str, Doc("Id of the model.")]
+    status: Annotated[Literal["accepted", "ok"], Doc("ok: there was nothing to do.")]

@@ -1,30 +1,30 @@
-"""Strict cattrs converters: contract types to JSON, JSON and form fields to contract types. Pure.
+"""Strict cattrs converters: contract types to JSON, and JSON to contract types. Pure.
 
 Never the global converter: the stock one reads "false" as true, 3.9 as the integer 3 and "abc" as a
 list of letters. Three rules here: JSON types are exact; absent instead of null (unless a field says
-`keep_null`); no NaN or infinity in or out.
+`KEEP_NULL`); no NaN or infinity in or out.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, overload
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from aistack.contract.public import FilePart
+from aistack.contract.fields import AnnotatedField, KeepNull, annotated_fields, without_none
+from aistack.contract.limits import Limit, TotalCharacters, closed_list
 from aistack.errors import BackendFault, Code, Fault, malformed
 
-T = TypeVar("T", bound=attrs.AttrsInstance)
-
-TRUE = frozenset({"true", "1", "yes", "on"})
-FALSE = frozenset({"false", "0", "no", "off"})
+C = TypeVar("C", bound=attrs.AttrsInstance)
+Hook = Callable[[Any, Any], Any]
+"""A structure hook: the parsed value and the type asked for."""
 
 # --- out ---------------------------------------------------------------------------------------------
 
@@ -37,18 +37,18 @@ def finite(value: float, otherwise: float = 0.0) -> float:
     return value if math.isfinite(value) else otherwise
 
 
-def _sane(plain: Any) -> Any:
+def _sane(plain: object) -> object:
     """A JSON-ready value with every number that JSON does not know replaced by 0."""
     if isinstance(plain, float):
         return finite(plain)
     if isinstance(plain, Mapping):
         return {key: _sane(value) for key, value in plain.items()}
-    if isinstance(plain, (list, tuple)):
+    if isinstance(plain, list | tuple):
         return [_sane(value) for value in plain]
     return plain
 
 
-def dumps(plain: Any) -> bytes:
+def dumps(plain: object) -> bytes:
     """Compact JSON on one line, UTF-8, unescaped; lone surrogates become '?'."""
     try:
         text = _encode(plain)
@@ -60,101 +60,186 @@ def dumps(plain: Any) -> bytes:
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def to_plain(value: Any) -> Any:
-    """A contract value as dicts, lists and scalars."""
-    return _json().unstructure(value)
+def to_plain(value: attrs.AttrsInstance) -> dict[str, Any]:
+    """A contract value as dicts, lists and scalars; fields without a value are left out."""
+    plain: dict[str, Any] = _json().unstructure(value)
+    return plain
 
 
-def to_json(value: Any) -> bytes:
+def to_json(value: attrs.AttrsInstance) -> bytes:
     """A contract value as compact JSON; fields without a value are left out."""
     return dumps(to_plain(value))
 
 
-# --- in: JSON ----------------------------------------------------------------------------------------
+# --- in ----------------------------------------------------------------------------------------------
 
 
-def _exact(kind: type) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"expected {_NAMES[kind]}")
-        return value
+@overload
+def structure(plain: object, kind: type[C], *, tolerant: bool = ...) -> C: ...
+@overload
+def structure(plain: object, kind: UnionType, *, tolerant: bool = ...) -> object: ...
+def structure(plain: object, kind: Any, *, tolerant: bool = False) -> object:
+    """`plain` (parsed JSON) as `kind`: a contract type, or a union of some that differ in a literal.
+
+    Raises BackendFault for the first thing that is wrong: 400 `invalid_field` or `missing_field`. The
+    types of all fields come first, then the limits, each in the order of the fields. Unknown fields
+    are refused, unless `tolerant`.
+    """
+    try:
+        value = _json(tolerant).structure(plain, kind)
+    except _WRONG as exc:
+        raise BackendFault(_wrong(exc)) from exc
+    for path, limit in _broken(kind, value, ()):
+        param = ".".join(path)
+        message = f"The field '{param}' must {limit.must}."
+        raise BackendFault(malformed(message, Code.INVALID_FIELD, param))
+    return value
+
+
+_WRONG = (cattrs.BaseValidationError, TypeError, ValueError, KeyError, AttributeError)
+"""What cattrs raises for a value that it cannot read."""
+
+
+class _WrongType(TypeError):
+    """A value of another JSON type; the text stands after "must be"."""
+
+
+def _text(value: object, _: object) -> str:
+    if type(value) is not str:
+        raise _WrongType("a string")
+    return value
+
+
+def _boolean(value: object, _: object) -> bool:
+    if type(value) is not bool:
+        raise _WrongType("true or false")
+    return value
+
+
+def _whole(value: object, _: object) -> int:
+    """2.0 is a whole number, as it is in JSON Schema."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if type(value) is not int:
+        raise _WrongType("a whole number")
+    return value
+
+
+def _number(value: object, _: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise _WrongType("a number")
+
+
+def _word(kind: Any) -> Hook:
+    """A literal: only its type is checked here; that it is one of the words is a limit."""
+    return _boolean if type(get_args(kind)[0]) is bool else _text
+
+
+def _items(kind: Any, converter: cattrs.Converter) -> Hook:
+    """A list as a tuple. Stops at the first wrong item: cattrs would collect the errors of millions."""
+    item_kind = get_args(kind)[0]
+    read = converter.get_structure_hook(item_kind)
+
+    def hook(value: object, _: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise _WrongType("a list")
+        items = []
+        for place, item in enumerate(value):
+            try:
+                items.append(read(item, item_kind))
+            except _WRONG as exc:
+                exc.add_note(cattrs.IterableValidationNote("", place, item_kind))
+                raise cattrs.IterableValidationError("", [exc], kind) from None
+        return tuple(items)
 
     return hook
 
 
-_NAMES: Mapping[type, str] = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-}
+def _members(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> Hook:
+    read: Hook = make_dict_structure_fn(
+        cls, converter, _cattrs_forbid_extra_keys=converter.forbid_extra_keys
+    )
+
+    def hook(value: object, kind: object) -> object:
+        if not isinstance(value, dict):
+            raise _WrongType("an object")
+        return read(value, kind)
+
+    return hook
 
 
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise TypeError("expected a number")
-    return float(value)
+def _absent_not_null(cls: type[C], converter: cattrs.Converter) -> Callable[[C], dict[str, Any]]:
+    optional = {
+        each.name: override(omit_if_default=True)
+        for each in annotated_fields(cls)
+        if each.default is None and each.find(KeepNull) is None
+    }
+    return make_dict_unstructure_fn(cls, converter, **optional)  # type: ignore[arg-type]
 
 
 def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
 
-def _items(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    as_list: Any = list[get_args(kind)[0]]  # type: ignore[misc]
-    each = converter.get_structure_hook(as_list)
-
-    def hook(value: Any, _: Any) -> Any:
-        if not isinstance(value, list):
-            raise TypeError("expected a list")
-        return tuple(each(value, as_list))
-
-    return hook
-
-
-def _absent_not_null(cls: type, converter: cattrs.Converter) -> Callable[[Any], Any]:
-    attrs.resolve_types(cls)
-    optional = {
-        each.name: override(omit_if_default=True)
-        for each in attrs.fields(cls)
-        if each.default is None and not each.metadata.get("keep_null")
-    }
-    return make_dict_unstructure_fn(cls, converter, **optional)  # type: ignore[arg-type]
+def _is_literal(kind: Any) -> bool:
+    return closed_list(kind) is not None
 
 
 @cache
-def _json() -> cattrs.Converter:
-    """The converter for JSON. Unknown fields are refused."""
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (str, int, bool):
-        converter.register_structure_hook(kind, _exact(kind))
+def _json(tolerant: bool = False) -> cattrs.Converter:
+    """The converter for JSON; `tolerant`: unknown fields are ignored instead of refused."""
+    converter = cattrs.Converter(forbid_extra_keys=not tolerant)
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(bool, _boolean)
+    converter.register_structure_hook(int, _whole)
     converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_factory(attrs.has, _members)
     converter.register_structure_hook_factory(_is_tuple, _items)
+    converter.register_structure_hook_factory(_is_literal, _word)
     converter.register_unstructure_hook(float, finite)
     converter.register_unstructure_hook_factory(attrs.has, _absent_not_null)
     return converter
 
 
-def structure(plain: Any, cls: Any) -> Any:
-    """`plain` (parsed JSON) as `cls`. Raises BackendFault: 400 `invalid_field` or `missing_field`.
+def _broken(kind: Any, value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Limit]]:
+    """Each limit that `value` breaks, with the path to it; closed lists of words last in an object."""
+    kind = without_none(kind)
+    words = closed_list(kind)
+    if words is not None:
+        if not words.fits(value):
+            yield path, words
+    elif isinstance(value, tuple):
+        for place, item in enumerate(value):
+            yield from _broken(get_args(kind)[0], item, (*path, str(place)))
+    elif attrs.has(cls := type(value)):
+        for field in _in_order(cls):
+            yield from _broken_field(field, getattr(value, field.name), (*path, field.name))
 
-    `cls` may be a union of contract types that differ in a literal field.
-    """
-    try:
-        return _json().structure(plain, cls)
-    except (cattrs.BaseValidationError, TypeError, ValueError, KeyError, AttributeError) as exc:
-        raise BackendFault(_wrong(exc)) from exc
+
+def _broken_field(
+    field: AnnotatedField, value: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Limit]]:
+    """The field's own limits, then its items, then what the items have together."""
+    if value is None:
+        return
+    broken = [limit for limit in field.limits if not limit.fits(value)]
+    yield from ((path, limit) for limit in broken if not isinstance(limit, TotalCharacters))
+    yield from _broken(field.kind, value, path)
+    yield from ((path, limit) for limit in broken if isinstance(limit, TotalCharacters))
 
 
-def from_json(body: bytes, cls: Any) -> Any:
-    """As `structure`, from the bytes of a body. Raises BackendFault: 400, `invalid_body` too."""
-    try:
-        plain = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise BackendFault(malformed("The body is not valid JSON.", Code.INVALID_BODY)) from exc
-    if not isinstance(plain, dict):
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
-    return structure(plain, cls)
+@cache
+def _in_order(cls: Any) -> list[AnnotatedField]:
+    def is_closed(field: AnnotatedField) -> bool:
+        return closed_list(without_none(field.kind)) is not None
+
+    return sorted(annotated_fields(cls), key=is_closed)
 
 
 def _wrong(exc: BaseException) -> Fault:
@@ -171,119 +256,9 @@ def _wrong(exc: BaseException) -> Fault:
     if isinstance(exc, cattrs.ForbiddenExtraKeysError):
         extra = min(exc.extra_fields)[:80]
         param = ".".join([*path, extra])
-        return malformed(f"The field '{param}' is not known here.", Code.INVALID_FIELD, param)
+        return malformed(f"Unknown field '{param}'.", Code.INVALID_FIELD, param)
     if isinstance(exc, KeyError):
         return malformed(f"The field '{param}' is missing.", Code.MISSING_FIELD, param)
-    what = f": {exc}" if isinstance(exc, TypeError) and str(exc).startswith("expected") else ""
     where = f"The field '{param}'" if param else "The body"
-    return malformed(f"{where} has a wrong value{what}.", Code.INVALID_FIELD, param)
-
-
-# --- in: forms ---------------------------------------------------------------------------------------
-
-
-def form(cls: type[T], fields: Mapping[str, Sequence[str | FilePart]]) -> T:
-    """The fields of a form, each with its values in the order they came, as `cls`.
-
-    Text is parsed by the type of each field; `""` is absent; unknown fields are ignored; of a
-    scalar sent twice the last counts. Raises BackendFault: 400 `missing_field` or `invalid_field`
-    with the field's name as `param`.
-    """
-    attrs.resolve_types(cls)
-    sent = {name: [value for value in values if value != ""] for name, values in fields.items()}
-    known = attrs.fields_dict(cls)
-    values: dict[str, Any] = {}
-    for name in sorted(known, key=lambda each: "ignored_with" in known[each].metadata):
-        attribute = known[name]
-        if values.get(attribute.metadata.get("ignored_with", "")):
-            continue
-        value = _read(attribute, sent)
-        if value is not None:
-            values[name] = value
-        elif attribute.default is attrs.NOTHING:
-            raise BackendFault(malformed(f"The field '{name}' is missing.", Code.MISSING_FIELD, name))
-    return cls(**values)
-
-
-def _read(attribute: Any, sent: Mapping[str, Sequence[str | FilePart]]) -> Any:
-    """The value of one field; none if it is absent."""
-    name: str = attribute.name
-    kind = _without_none(attribute.type)
-    if get_origin(kind) is tuple:
-        items = [
-            item.strip()
-            for raw in (*sent.get(name, ()), *sent.get(f"{name}[]", ()))
-            for item in _split(name, _text(name, raw))
-        ]
-        each = get_args(kind)[0]
-        return tuple(_scalar(name, each, item) for item in items if item) or None
-    raw = sent.get(name)
-    if not raw:
-        return None
-    if kind is FilePart:
-        if len(raw) > 1:
-            raise _invalid(name, f"The field '{name}' must be sent once.")
-        if not isinstance(raw[0], FilePart):
-            raise _invalid(name, f"The field '{name}' must be sent as a file.")
-        return raw[0]
-    value = _scalar(name, kind, _text(name, raw[-1]))
-    limits = attribute.metadata
-    if "min" in limits and not limits["min"] <= value <= limits["max"]:
-        raise _invalid(name, f"The field '{name}' must be from {limits['min']:g} to {limits['max']:g}.")
-    return value
-
-
-def _without_none(kind: Any) -> Any:
-    options = [option for option in get_args(kind) if option is not type(None)]
-    if type(None) in get_args(kind) and len(options) == 1:
-        return options[0]
-    return kind
-
-
-def _text(name: str, raw: str | FilePart) -> str:
-    if isinstance(raw, FilePart):
-        raise _invalid(name, f"The field '{name}' must be sent as text, not as a file.")
-    return raw
-
-
-def _split(name: str, text: str) -> list[str]:
-    """The items of one value of a list field: a JSON list, or joined by commas."""
-    if not text.lstrip().startswith("["):
-        return text.split(",")
-    try:
-        items = json.loads(text)
-    except (ValueError, RecursionError):
-        items = None
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise _invalid(name, f"The field '{name}' is not a list of words.")
-    return items
-
-
-def _scalar(name: str, kind: Any, text: str) -> Any:
-    if kind is str:
-        return text
-    word = text.strip()
-    if kind is bool:
-        if word.lower() in TRUE | FALSE:
-            return word.lower() in TRUE
-        raise _invalid(name, f"The field '{name}' must be true or false, not {_shown(text)}.")
-    if kind is float or kind is int:
-        with suppress(ValueError, OverflowError):
-            number = kind(word)
-            if math.isfinite(number):
-                return number
-        raise _invalid(name, f"The field '{name}' must be {_NAMES[kind]}, not {_shown(text)}.")
-    if get_origin(kind) is Literal:
-        if word in get_args(kind):
-            return word
-        choices = ", ".join(get_args(kind))
-        raise _invalid(name, f"The field '{name}' must be one of {choices}, not {_shown(text)}.")
-    raise TypeError(f"form fields of type {kind!r} are not known")
-
-
-def _shown(text: str) -> str:
-    return "'" + (text if len(text) <= 60 else text[:57] + "...") + "'"
-
-
-def _invalid(name: str, message: str) -> BackendFault:
-    return BackendFault(malformed(message, Code.INVALID_FIELD, name))
+    what = f"must be {exc}" if isinstance(exc, _WrongType) else "has an invalid value"
+    return malformed(f"{where} {what}.", Code.INVALID_FIELD, param)

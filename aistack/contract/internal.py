@@ -1,15 +1,18 @@
-"""What consumers of the internal inference API (seed 004) see: requests, events, answers. Pure.
+"""What consumers of the internal inference API (seed 004) see: requests, events, responses. Pure.
 
-As `contract.public`. `CLOSED` types have exactly their fields; a newer version may add some to
-all others.
+As `contract.public`. `CLOSED` types have exactly their fields; a newer version may add fields to all
+other types.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from attrs import field, frozen
+from annotated_doc import Doc
+from attrs import frozen
 
+from aistack.contract.fields import KEEP_NULL
+from aistack.contract.limits import Characters, Items, Pattern, Range, TotalCharacters
 from aistack.contract.public import ErrorBody
 
 MESSAGES_MAX = 500
@@ -29,14 +32,12 @@ class ChatMessage:
     """One turn of a conversation."""
 
     CLOSED: ClassVar[bool] = True
-    role: Literal["user", "assistant"] = field(metadata={"says": "Who says it."})
-    content: str = field(
-        metadata={
-            "says": "What is said; text that looks like a special token stays text.",
-            "min_length": 1,
-            "max_length": CONTENT_MAX,
-        }
-    )
+    role: Annotated[Literal["user", "assistant"], Doc("Author of the message.")]
+    content: Annotated[
+        str,
+        Doc("The text; anything that looks like a special token stays text."),
+        Characters(1, CONTENT_MAX),
+    ]
 
 
 @frozen(kw_only=True)
@@ -44,50 +45,45 @@ class GenerateRequest:
     """The body of /generate. Null means the service's default, as if the field were absent."""
 
     CLOSED: ClassVar[bool] = True
-    messages: tuple[ChatMessage, ...] = field(
-        metadata={
-            "says": f"The conversation so far, oldest first; {TOTAL_MAX} characters in all at most.",
-            "min_length": 1,
-            "max_length": MESSAGES_MAX,
-        }
-    )
-    temperature: float | None = field(
-        default=None,
-        metadata={"says": "0 always takes the likeliest token.", "min": 0.0, "max": TEMPERATURE_MAX},
-    )
-    max_tokens: int | None = field(
-        default=None, metadata={"says": "Tokens to make at most.", "min": 1, "max": TOKENS_MAX}
-    )
-    top_k: int | None = field(
-        default=None,
-        metadata={
-            "says": "Draw from this many likeliest tokens; 0: from all.",
-            "min": 0,
-            "max": TOP_K_MAX,
-        },
-    )
+    messages: Annotated[
+        tuple[ChatMessage, ...],
+        Doc(f"The conversation so far, oldest message first; at most {TOTAL_MAX} characters in total."),
+        Items(1, MESSAGES_MAX),
+        TotalCharacters("content", TOTAL_MAX),
+    ]
+    temperature: Annotated[
+        float | None,
+        Doc("Sampling temperature; 0 always takes the most likely token."),
+        Range(0.0, TEMPERATURE_MAX),
+    ] = None
+    top_k: Annotated[
+        int | None, Doc("Sample from this many most likely tokens; 0: from all."), Range(0, TOP_K_MAX)
+    ] = None
+    max_tokens: Annotated[
+        int | None, Doc("Largest number of tokens to generate."), Range(1, TOKENS_MAX)
+    ] = None
 
 
 @frozen(kw_only=True)
 class TokenEvent:
-    """Text that was just made: one or more whole characters."""
+    """Newly generated text: one or more whole characters."""
 
-    token: str = field(metadata={"says": "The text; join all of them for the answer."})
-    gpu: int = field(metadata={"says": "Number of the slot that made it."})
+    token: Annotated[str, Doc("The text; the texts of all events joined are the answer.")]
+    gpu: Annotated[int, Doc("Number of the slot that generated it.")]
 
 
 @frozen(kw_only=True)
 class DoneMark:
     """The end of a generation; the last event."""
 
-    done: Literal[True] = field(default=True, metadata={"says": "Always true."})
+    done: Annotated[Literal[True], Doc("Always true.")] = True
 
 
 @frozen(kw_only=True)
 class GenerationFailed:
-    """A failure after the stream began; the last event, and no done comes."""
+    """A failure after the stream started; the last event, so no done event follows."""
 
-    error: ErrorBody = field(metadata={"says": "What went wrong."})
+    error: Annotated[ErrorBody, Doc("What went wrong.")]
 
 
 GenerationEvent = TokenEvent | DoneMark | GenerationFailed
@@ -96,81 +92,71 @@ GenerationEvent = TokenEvent | DoneMark | GenerationFailed
 
 @frozen(kw_only=True)
 class ModelInfo:
-    """Weights on the disk."""
+    """Weights on disk."""
 
     CLOSED: ClassVar[bool] = True
-    model_tag: str = field(metadata={"says": "Name of their directory; pass it to /models/swap."})
-    source: str = field(metadata={"says": "What they are: nanochat or huggingface."})
-    path: str = field(metadata={"says": "Their directory on the server."})
-    loaded: bool = field(metadata={"says": "Whether these are the weights /generate uses."})
+    model_tag: Annotated[str, Doc("Name of their directory; pass it to /models/swap.")]
+    source: Annotated[str, Doc("Kind of weights: nanochat or huggingface.")]
+    path: Annotated[str, Doc("Their directory on the server.")]
+    loaded: Annotated[bool, Doc("Whether /generate uses these weights.")]
 
 
 @frozen(kw_only=True)
 class ModelRegistry:
-    """All weights that could be selected."""
+    """All weights that can be selected."""
 
-    current_model: str | None = field(
-        metadata={"says": "Tag that /generate uses; null until one was loaded.", "keep_null": True}
-    )
-    models: tuple[ModelInfo, ...] = field(metadata={"says": "In order of their tags."})
+    current_model: Annotated[
+        str | None, Doc("Tag that /generate uses; null before the first load."), KEEP_NULL
+    ]
+    models: Annotated[tuple[ModelInfo, ...], Doc("Sorted by tag.")]
 
 
 @frozen(kw_only=True)
 class SwapRequest:
     """The body of /models/swap; other fields are ignored."""
 
-    model_tag: str = field(
-        metadata={
-            "says": "A tag from /models.",
-            "min_length": 1,
-            "max_length": TAG_MAX,
-            "pattern": TAG,
-        }
-    )
+    model_tag: Annotated[
+        str,
+        Doc("A tag from /models."),
+        Characters(1, TAG_MAX),
+        Pattern(TAG, "the plain name of a folder, without separators or '..'"),
+    ]
 
 
 @frozen(kw_only=True)
 class WorkerInfo:
     """One slot of the pool."""
 
-    gpu_id: int = field(metadata={"says": "Its number, as in `gpu` of token events."})
-    device: str = field(metadata={"says": "The device, such as cuda:0 or cpu."})
-    model_tag: str | None = field(
-        metadata={"says": "Tag that its next generation uses.", "keep_null": True}
-    )
-    resident: str | None = field(
-        metadata={"says": "Model that is in its memory now.", "keep_null": True}
-    )
+    gpu_id: Annotated[int, Doc("Number of the slot, as in `gpu` of token events.")]
+    device: Annotated[str, Doc("The device, such as cuda:0 or cpu.")]
+    model_tag: Annotated[str | None, Doc("Tag that its next generation uses, or null."), KEEP_NULL]
+    resident: Annotated[str | None, Doc("Model in its memory now, or null."), KEEP_NULL]
 
 
 @frozen(kw_only=True)
 class LastSwap:
     """The last change of weights."""
 
-    model_tag: str = field(metadata={"says": "The tag that was asked for."})
-    status: Literal["running", "ok", "failed"] = field(metadata={"says": "How far it is."})
-    error: str | None = field(metadata={"says": "Why it failed, or null.", "keep_null": True})
+    model_tag: Annotated[str, Doc("The requested tag.")]
+    status: Annotated[Literal["running", "ok", "failed"], Doc("How far the change is.")]
+    error: Annotated[str | None, Doc("Why it failed, or null."), KEEP_NULL]
 
 
 @frozen(kw_only=True)
 class PoolStats:
-    """Worker pool and throughput, since the service started."""
+    """Worker pool and throughput since the service started."""
 
-    total_workers: int = field(metadata={"says": "Slots there are."})
-    available_workers: int = field(metadata={"says": "Slots nobody holds."})
-    busy_workers: int = field(metadata={"says": "Slots held, by whatever kind of work."})
-    draining: bool = field(metadata={"says": "Whether a change of weights is under way."})
-    workers: tuple[WorkerInfo, ...] = field(metadata={"says": "Every slot."})
-    model_tag: str | None = field(metadata={"says": "Tag that /generate uses.", "keep_null": True})
-    queue_depth: int = field(metadata={"says": "Calls in line."})
-    tokens_generated_total: int = field(metadata={"says": "Tokens made."})
-    tokens_per_second: float = field(metadata={"says": "Over the last minute."})
-    active_generations: int = field(metadata={"says": "Generations that run now."})
-    requests_total: int = field(metadata={"says": "Generations that ended, however they ended."})
-    failures_total: int = field(metadata={"says": "Generations that failed."})
-    model_load_seconds: float | None = field(
-        metadata={"says": "How long the last load took.", "keep_null": True}
-    )
-    last_swap: LastSwap | None = field(
-        metadata={"says": "The last change of weights, or null.", "keep_null": True}
-    )
+    total_workers: Annotated[int, Doc("Number of slots.")]
+    available_workers: Annotated[int, Doc("Free slots.")]
+    busy_workers: Annotated[int, Doc("Slots in use, by any kind of job.")]
+    draining: Annotated[bool, Doc("Whether a change of weights is in progress.")]
+    workers: Annotated[tuple[WorkerInfo, ...], Doc("All slots.")]
+    model_tag: Annotated[str | None, Doc("Tag that /generate uses, or null."), KEEP_NULL]
+    queue_depth: Annotated[int, Doc("Requests in the queue.")]
+    tokens_generated_total: Annotated[int, Doc("Tokens generated.")]
+    tokens_per_second: Annotated[float, Doc("Average over the last minute.")]
+    active_generations: Annotated[int, Doc("Generations in progress.")]
+    requests_total: Annotated[int, Doc("Generations that have ended, whatever their outcome.")]
+    failures_total: Annotated[int, Doc("Generations that failed.")]
+    model_load_seconds: Annotated[float | None, Doc("How long the last load took, or null."), KEEP_NULL]
+    last_swap: Annotated[LastSwap | None, Doc("The last change of weights, or null."), KEEP_NULL]

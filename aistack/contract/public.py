@@ -1,19 +1,20 @@
 """Every type a consumer can see: requests, answers, stream events. Pure.
 
-Docstrings and the `says` of each field are the reference's descriptions, so they are written for
-whoever calls the service. Other metadata: `keep_null` (sent as null instead of left out), `min` with
-`max` (limits of a number), `min_length` with `max_length` (of a text, a list or a file), `pattern`,
-`one_of` (the closed list of a word), `ignored_with` (a switch that makes the field meaningless, even an
-invalid one). A `CLOSED` type never gets more fields, an `OPEN` one may hold members of others. Times are
-seconds from the start of the audio.
+Docstrings and the `Doc` of each field are the descriptions in the reference, written for those who call
+the service; limits and other marks are those of `contract.limits` and `contract.fields`. A `CLOSED` type
+never gets more fields, an `OPEN` one may hold members of other servers. Times are seconds from the start
+of the audio.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from attrs import field, frozen
+from annotated_doc import Doc
+from attrs import frozen
 
+from aistack.contract.fields import KEEP_NULL, IgnoredWith
+from aistack.contract.limits import Bytes, OneOf, Range
 from aistack.errors import Code
 
 Capability = Literal["asr", "tts", "llm"]
@@ -26,86 +27,70 @@ Task = Literal["transcribe", "translate"]
 
 @frozen(kw_only=True)
 class HealthResponse:
-    """The service answers; says nothing about any backend."""
+    """The service is running; this says nothing about any backend."""
 
-    status: Literal["ok"] = field(default="ok", metadata={"says": "Always 'ok' when this answers."})
-    version: str = field(metadata={"says": "Version of the aistack package (PEP 440)."})
-    ready: bool = field(
-        metadata={"says": "Weights for /generate are selected and did not fail to load."}
-    )
-    current_model: str | None = field(
-        default=None,
-        metadata={
-            "says": "Tag of the weights /generate uses; null until one was loaded.",
-            "keep_null": True,
-        },
-    )
+    status: Annotated[Literal["ok"], Doc("Always 'ok'.")] = "ok"
+    version: Annotated[str, Doc("Version of the aistack package (PEP 440).")]
+    ready: Annotated[
+        bool, Doc("Whether weights for /generate are selected and have not failed to load.")
+    ]
+    current_model: Annotated[
+        str | None, Doc("Tag of the weights that /generate uses; null before the first load."), KEEP_NULL
+    ] = None
 
 
 @frozen(kw_only=True)
 class Download:
-    """How far the first download of a model's weights is."""
+    """Progress of the first download of a model's weights."""
 
-    bytes: int = field(metadata={"says": "Bytes that have arrived."})
-    total: int | None = field(
-        default=None, metadata={"says": "Bytes there will be; absent while not known."}
-    )
+    bytes: Annotated[int, Doc("Bytes downloaded so far.")]
+    total: Annotated[int | None, Doc("Bytes in total; absent while unknown.")] = None
 
 
 @frozen(kw_only=True)
 class ModelEntry:
-    """One model that can be asked for right now, or the routing alias."""
+    """A model that can be requested right now, or the routing alias."""
 
-    id: str = field(metadata={"says": "Pass it as `model` on the endpoint of its capability."})
-    object: Literal["model"] = field(default="model", metadata={"says": "Always 'model'."})
-    created: int = field(metadata={"says": "Unix time of the model, in seconds."})
-    owned_by: str = field(metadata={"says": "The model's author. For display; do not branch on it."})
-    capabilities: tuple[Capability, ...] = field(metadata={"says": "What the model does."})
-    supports_streaming: bool = field(
-        metadata={"says": "Whether stream=true brings the result in real increments."}
-    )
-    is_routing_alias: bool = field(
-        default=False, metadata={"says": "Whether this id is resolved to a real model per request."}
-    )
-    languages: tuple[str, ...] | None = field(
-        default=None,
-        metadata={"says": "ISO 639 codes a speech-to-text model understands; absent elsewhere."},
-    )
-    loaded: bool | None = field(
-        default=None, metadata={"says": "Whether the model is in memory now; absent where not ours."}
-    )
-    max_seconds: float | None = field(
-        default=None, metadata={"says": "Longest audio accepted, in seconds; absent if unlimited."}
-    )
-    word_timestamps: bool | None = field(
-        default=None, metadata={"says": "Whether transcripts carry the times of words."}
-    )
-    translate: bool | None = field(
-        default=None, metadata={"says": "Whether speech can be translated to English."}
-    )
-    download: Download | None = field(
-        default=None, metadata={"says": "Present while the model's weights are being downloaded."}
-    )
+    id: Annotated[str, Doc("Pass it as `model` to the endpoint of its capability.")]
+    object: Annotated[Literal["model"], Doc("Always 'model'.")] = "model"
+    created: Annotated[int, Doc("Creation time of the model: Unix time, in seconds.")]
+    owned_by: Annotated[str, Doc("Author of the model. For display; do not branch on it.")]
+    capabilities: Annotated[tuple[Capability, ...], Doc("What the model can do.")]
+    supports_streaming: Annotated[bool, Doc("Whether stream=true returns the result incrementally.")]
+    is_routing_alias: Annotated[
+        bool, Doc("Whether the id is resolved to a real model for each request.")
+    ] = False
+    languages: Annotated[
+        tuple[str, ...] | None,
+        Doc("ISO 639 codes that a speech-to-text model understands; absent for other models."),
+    ] = None
+    loaded: Annotated[bool | None, Doc("Whether the model is in memory now; absent if unknown.")] = None
+    max_seconds: Annotated[
+        float | None, Doc("Longest audio accepted, in seconds; absent if unlimited.")
+    ] = None
+    word_timestamps: Annotated[bool | None, Doc("Whether transcripts have word timestamps.")] = None
+    translate: Annotated[bool | None, Doc("Whether the model can translate speech into English.")] = None
+    download: Annotated[
+        Download | None, Doc("Present while the model's weights are being downloaded.")
+    ] = None
 
 
 @frozen(kw_only=True)
 class ModelsList:
-    """All models that can be asked for right now."""
+    """All models that can be requested right now."""
 
-    object: Literal["list"] = field(default="list", metadata={"says": "Always 'list'."})
-    data: tuple[ModelEntry, ...] = field(
-        metadata={"says": "'auto' first, then ASR, TTS and LLM models."}
-    )
+    object: Annotated[Literal["list"], Doc("Always 'list'.")] = "list"
+    data: Annotated[tuple[ModelEntry, ...], Doc("'auto' first, then ASR, TTS and LLM models.")]
 
 
-# --- transcription: asked ----------------------------------------------------------------------------
+# --- transcription: request --------------------------------------------------------------------------
 
 
 @frozen
 class FilePart:
-    """A file part, as it lies in the spool folder (a consumer sends its bytes).
+    """A file part, as it is stored in the spool folder (a consumer sends its bytes).
 
-    `path` is on this machine and never shown; `name` is what the client called it; `size` is bytes.
+    `path` is on this machine and is never shown; `name` is the client's name for it; `size` is in bytes.
     """
 
     path: str
@@ -115,59 +100,50 @@ class FilePart:
 
 @frozen(kw_only=True)
 class TranscriptionForm:
-    """The form of a transcription. Booleans, numbers and lists arrive as text; unknown fields are
-    ignored; an empty value counts as absent. Lists may be repeated (`name` or `name[]`), joined by
-    commas, or a JSON list."""
+    """The form of a transcription. Booleans, numbers and lists are sent as text; unknown fields are
+    ignored; an empty value counts as absent. A list is a repeated field (`name` or `name[]`), words
+    joined by commas, or a JSON list."""
 
-    file: FilePart = field(
-        metadata={
-            "says": "The audio: anything FFmpeg reads. Name and type of the part do not matter.",
-            "min_length": 1,
-        }
-    )
-    model: str = field(
-        default="auto",
-        metadata={"says": "An id from /v1/models, a Whisper size, parakeet, sensevoice, or auto."},
-    )
-    language: str | None = field(
-        default=None,
-        metadata={"says": "Hint, ISO 639-1 (a region is cut off). It also steers auto."},
-    )
-    response_format: ResponseFormat = field(
-        default="json",
-        metadata={"says": "Shape of the answer; ignored with stream=true.", "ignored_with": "stream"},
-    )
-    stream: bool = field(
-        default=False, metadata={"says": "Answer with server-sent events, one per segment."}
-    )
-    translate: bool = field(
-        default=False, metadata={"says": "Translate to English (Whisper models only)."}
-    )
-    timestamp_granularities: tuple[Granularity, ...] | None = field(
-        default=None,
-        metadata={"says": "A list without 'word' leaves the words out of verbose_json."},
-    )
-    prompt: str | None = field(
-        default=None, metadata={"says": "Text to set the style, for models that know prompts."}
-    )
-    temperature: float | None = field(
-        default=None, metadata={"says": "Sampling temperature.", "min": 0.0, "max": 1.0}
-    )
-    hotwords: str | None = field(
-        default=None, metadata={"says": "Words to listen for, for models that know them."}
-    )
-    chunking_strategy: str | None = field(
-        default=None,
-        metadata={"says": "'auto' allows a model's batched mode for whole answers; others: ignored."},
-    )
-    segment_granularity: Literal["sentence", "subtitle"] = field(
-        default="sentence",
-        metadata={"says": "Parakeet: cut segments at sentences, or for subtitles."},
-    )
-    task_type: str | None = field(default=None, metadata={"says": "Accepted and ignored."})
+    file: Annotated[
+        FilePart,
+        Doc("The audio, in any format that FFmpeg reads. Name and type of the part do not matter."),
+        Bytes(1),
+    ]
+    model: Annotated[
+        str, Doc("An id from /v1/models, a Whisper size, parakeet, sensevoice, or auto.")
+    ] = "auto"
+    language: Annotated[
+        str | None, Doc("Language hint, ISO 639-1 (a region is cut off). It also steers auto.")
+    ] = None
+    response_format: Annotated[
+        ResponseFormat, Doc("Format of the response; ignored with stream=true."), IgnoredWith("stream")
+    ] = "json"
+    stream: Annotated[bool, Doc("Respond with server-sent events, one per segment.")] = False
+    translate: Annotated[bool, Doc("Translate into English (Whisper models only).")] = False
+    timestamp_granularities: Annotated[
+        tuple[Granularity, ...] | None,
+        Doc("A list without 'word' leaves the words out of verbose_json."),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        Doc("Text that sets the style, for models that support prompts."),
+    ] = None
+    temperature: Annotated[float | None, Doc("Sampling temperature."), Range(0.0, 1.0)] = None
+    hotwords: Annotated[str | None, Doc("Words to listen for, for models that support hotwords.")] = None
+    chunking_strategy: Annotated[
+        str | None,
+        Doc(
+            "'auto' allows a model's batched mode if the response is not streamed; other values "
+            "are ignored."
+        ),
+    ] = None
+    segment_granularity: Annotated[
+        Literal["sentence", "subtitle"], Doc("Parakeet: cut segments at sentences, or for subtitles.")
+    ] = "sentence"
+    task_type: Annotated[str | None, Doc("Accepted and ignored.")] = None
 
 
-# --- transcription: answered -------------------------------------------------------------------------
+# --- transcription: response -------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
@@ -175,63 +151,63 @@ class TranscriptionJson:
     """response_format=json: the text and nothing else."""
 
     CLOSED: ClassVar[bool] = True
-    text: str = field(metadata={"says": "The whole transcript."})
+    text: Annotated[str, Doc("The whole transcript.")]
 
 
 @frozen(kw_only=True)
 class TranscriptionWord:
     """One word with its times."""
 
-    start: float = field(metadata={"says": "Start, in seconds."})
-    end: float = field(metadata={"says": "End, in seconds."})
-    word: str = field(metadata={"says": "The word, without blanks around it."})
+    start: Annotated[float, Doc("Start, in seconds.")]
+    end: Annotated[float, Doc("End, in seconds.")]
+    word: Annotated[str, Doc("The word, without surrounding spaces.")]
 
 
 @frozen(kw_only=True)
 class TranscriptionSegment:
-    """A stretch of transcript. All of OpenAI's fields are always there; a model that has no value
-    for one sends the neutral default."""
+    """A segment of the transcript. All of OpenAI's fields are always present; where the model has no
+    value, a field has its neutral default."""
 
-    id: int = field(metadata={"says": "Position in the list, from 0."})
-    seek: int = field(metadata={"says": "Position of the decoder's window, in frames."})
-    start: float = field(metadata={"says": "Start, in seconds."})
-    end: float = field(metadata={"says": "End, in seconds."})
-    text: str = field(metadata={"says": "The text, without blanks around it."})
-    tokens: tuple[int, ...] = field(metadata={"says": "Token ids of the model, if it tells them."})
-    temperature: float = field(metadata={"says": "Temperature that was used."})
-    avg_logprob: float = field(metadata={"says": "Mean log probability of the tokens."})
-    compression_ratio: float = field(metadata={"says": "Above 2.4 hints at text in a loop."})
-    no_speech_prob: float = field(metadata={"says": "Probability that nobody speaks."})
-    emotion: str | None = field(default=None, metadata={"says": "Emotion heard (SenseVoice)."})
-    events: tuple[str, ...] | None = field(
-        default=None, metadata={"says": "Sounds heard, such as laughter or music (SenseVoice)."}
-    )
+    id: Annotated[int, Doc("Position in the list, from 0.")]
+    seek: Annotated[int, Doc("Position of the decoder's window, in frames.")]
+    start: Annotated[float, Doc("Start, in seconds.")]
+    end: Annotated[float, Doc("End, in seconds.")]
+    text: Annotated[str, Doc("The text, without surrounding spaces.")]
+    tokens: Annotated[tuple[int, ...], Doc("Token ids, if the model reports them.")]
+    temperature: Annotated[float, Doc("Temperature used.")]
+    avg_logprob: Annotated[float, Doc("Mean log probability of the tokens.")]
+    compression_ratio: Annotated[float, Doc("A value above 2.4 suggests that the text repeats itself.")]
+    no_speech_prob: Annotated[float, Doc("Probability that there is no speech.")]
+    emotion: Annotated[str | None, Doc("Emotion detected (SenseVoice).")] = None
+    events: Annotated[
+        tuple[str, ...] | None, Doc("Sounds detected, such as laughter or music (SenseVoice).")
+    ] = None
 
 
 @frozen(kw_only=True)
 class TranscriptionUsage:
-    """What is counted: audio time."""
+    """What is counted: the length of the audio."""
 
-    type: Literal["duration"] = field(default="duration", metadata={"says": "Always 'duration'."})
-    seconds: int = field(metadata={"says": "Length of the audio, rounded up."})
+    type: Annotated[Literal["duration"], Doc("Always 'duration'.")] = "duration"
+    seconds: Annotated[int, Doc("Length of the audio in seconds, rounded up.")]
 
 
 @frozen(kw_only=True)
 class TranscriptionVerbose:
-    """response_format=verbose_json."""
+    """response_format=verbose_json: the text with its segments and words."""
 
-    task: Task = field(metadata={"says": "What was done."})
-    language: str = field(
-        metadata={"says": "Language detected, else the hint, else 'und'; an ISO 639-1 code."}
-    )
-    duration: float = field(metadata={"says": "Length of the audio, in seconds."})
-    text: str = field(metadata={"says": "The whole transcript."})
-    segments: tuple[TranscriptionSegment, ...] = field(metadata={"says": "In order of time."})
-    words: tuple[TranscriptionWord, ...] | None = field(
-        default=None,
-        metadata={"says": "In order of time; absent if the model has none or they were not wanted."},
-    )
-    usage: TranscriptionUsage = field(metadata={"says": "What is counted."})
+    task: Annotated[Task, Doc("What was done.")]
+    language: Annotated[
+        str, Doc("Detected language, otherwise the hint, otherwise 'und'; an ISO 639-1 code.")
+    ]
+    duration: Annotated[float, Doc("Length of the audio, in seconds.")]
+    text: Annotated[str, Doc("The whole transcript.")]
+    segments: Annotated[tuple[TranscriptionSegment, ...], Doc("In chronological order.")]
+    words: Annotated[
+        tuple[TranscriptionWord, ...] | None,
+        Doc("In chronological order; absent if the model has none or the request left them out."),
+    ] = None
+    usage: Annotated[TranscriptionUsage, Doc("What is counted.")]
 
 
 # --- transcription: streamed -------------------------------------------------------------------------
@@ -241,55 +217,52 @@ class TranscriptionVerbose:
 class DeltaSegment:
     """The segment behind a delta."""
 
-    start: float = field(metadata={"says": "Start, in seconds."})
-    end: float = field(metadata={"says": "End, in seconds."})
-    text: str = field(metadata={"says": "The text, without blanks around it."})
-    words: tuple[TranscriptionWord, ...] = field(metadata={"says": "Empty if the model has none."})
-    emotion: str | None = field(default=None, metadata={"says": "Emotion heard (SenseVoice)."})
-    events: tuple[str, ...] | None = field(
-        default=None, metadata={"says": "Sounds heard, such as laughter or music (SenseVoice)."}
-    )
+    start: Annotated[float, Doc("Start, in seconds.")]
+    end: Annotated[float, Doc("End, in seconds.")]
+    text: Annotated[str, Doc("The text, without surrounding spaces.")]
+    words: Annotated[tuple[TranscriptionWord, ...], Doc("Empty if the model has none.")]
+    emotion: Annotated[str | None, Doc("Emotion detected (SenseVoice).")] = None
+    events: Annotated[
+        tuple[str, ...] | None, Doc("Sounds detected, such as laughter or music (SenseVoice).")
+    ] = None
 
 
 @frozen(kw_only=True)
 class DeltaEvent:
-    """One segment, as soon as it is known."""
+    """One segment, sent as soon as it is ready."""
 
-    type: Literal["transcript.text.delta"] = field(
-        default="transcript.text.delta", metadata={"says": "Which event this is."}
-    )
-    delta: str = field(
-        metadata={"says": "The text with its separator before it: all deltas joined are the transcript."}
-    )
-    segment: DeltaSegment = field(metadata={"says": "Times, words and the text alone."})
+    type: Annotated[
+        Literal["transcript.text.delta"],
+        Doc("Type of the event."),
+    ] = "transcript.text.delta"
+    delta: Annotated[
+        str, Doc("The text, preceded by its separator; all deltas joined are the transcript.")
+    ]
+    segment: Annotated[DeltaSegment, Doc("Times, words, and the text without its separator.")]
 
 
 @frozen(kw_only=True)
 class DoneEvent:
     """The end of a transcription; the last event."""
 
-    type: Literal["transcript.text.done"] = field(
-        default="transcript.text.done", metadata={"says": "Which event this is."}
-    )
-    text: str = field(metadata={"says": "The whole transcript."})
-    language: str = field(
-        metadata={"says": "Language detected, else the hint, else 'und'; an ISO 639-1 code."}
-    )
-    duration: float = field(metadata={"says": "Length of the audio, in seconds."})
+    type: Annotated[Literal["transcript.text.done"], Doc("Type of the event.")] = "transcript.text.done"
+    text: Annotated[str, Doc("The whole transcript.")]
+    language: Annotated[
+        str, Doc("Detected language, otherwise the hint, otherwise 'und'; an ISO 639-1 code.")
+    ]
+    duration: Annotated[float, Doc("Length of the audio, in seconds.")]
 
 
 @frozen(kw_only=True)
 class WarningEvent:
-    """Comes first, when the model cannot stream: the transcript then comes as one delta."""
+    """Sent first if the model cannot stream; the transcript then arrives as one delta."""
 
-    type: Literal["warning"] = field(default="warning", metadata={"says": "Which event this is."})
-    code: str = field(metadata={"says": "'streaming_not_supported'."})
-    model: str = field(metadata={"says": "Id of the model that was chosen."})
-    message: str = field(metadata={"says": "A sentence for people."})
-    delta: Literal[""] = field(
-        default="", metadata={"says": "Empty; for clients that join every event."}
-    )
-    text: Literal[""] = field(default="", metadata={"says": "Empty; for clients that join every event."})
+    type: Annotated[Literal["warning"], Doc("Type of the event.")] = "warning"
+    code: Annotated[str, Doc("Always 'streaming_not_supported'.")]
+    model: Annotated[str, Doc("Id of the chosen model.")]
+    message: Annotated[str, Doc("A sentence to show to users.")]
+    delta: Annotated[Literal[""], Doc("Always empty; for clients that concatenate every event.")] = ""
+    text: Annotated[Literal[""], Doc("Always empty; for clients that concatenate every event.")] = ""
 
 
 # --- errors ------------------------------------------------------------------------------------------
@@ -297,58 +270,55 @@ class WarningEvent:
 
 @frozen(kw_only=True)
 class Holder:
-    """Who holds the GPU, in a busy answer."""
+    """The job that holds the GPU, in a busy response."""
 
-    op: str = field(metadata={"says": "What it is doing: transcribe, speak, chat, generate, ..."})
-    model: str = field(metadata={"says": "With which model."})
-    since_s: float = field(metadata={"says": "For how long, in seconds."})
-    progress: float | None = field(default=None, metadata={"says": "How far it is, 0 to 1."})
-    eta_s: float | None = field(default=None, metadata={"says": "Estimated time left, in seconds."})
+    op: Annotated[str, Doc("What the job does: transcribe, speak, chat, generate, ...")]
+    model: Annotated[str, Doc("The model that it uses.")]
+    since_s: Annotated[float, Doc("How long it has held the GPU, in seconds.")]
+    progress: Annotated[float | None, Doc("Its progress, 0 to 1.")] = None
+    eta_s: Annotated[float | None, Doc("Estimated time left, in seconds.")] = None
 
 
-Kind = Literal["network", "malformed", "overflow", "cancelled", "unknown"]
+KindWord = Literal["network", "malformed", "overflow", "cancelled", "unknown"]
 
 
 @frozen(kw_only=True)
 class ErrorBody:
-    """What went wrong. Branch on `kind`. An upstream's own members may stand beside these."""
+    """What went wrong. Branch on `kind`. Members from an upstream server may stand beside these."""
 
     OPEN: ClassVar[bool] = True
-    kind: Kind = field(metadata={"says": "One of five kinds; each comes with its own statuses."})
-    provider: str = field(metadata={"says": "Who failed: aistack, or a backend."})
-    message: str = field(metadata={"says": "A sentence that is safe to show to people."})
-    type: Literal["invalid_request_error", "server_error"] = field(
-        metadata={"says": "OpenAI's type: whose fault it is."}
-    )
-    code: str = field(
-        metadata={"says": "The fine machine word.", "one_of": tuple(code.value for code in Code)}
-    )
-    param: str | None = field(
-        default=None, metadata={"says": "The field that is wrong, or null.", "keep_null": True}
-    )
-    holder: Holder | None = field(default=None, metadata={"says": "Who holds the slot, when busy."})
+    kind: Annotated[KindWord, Doc("One of five kinds; each has its own HTTP statuses.")]
+    provider: Annotated[str, Doc("What failed: aistack, or a backend.")]
+    message: Annotated[str, Doc("A sentence that is safe to show to users.")]
+    type: Annotated[
+        Literal["invalid_request_error", "server_error"],
+        Doc("OpenAI's type: whether the request or the server is at fault."),
+    ]
+    code: Annotated[
+        str, Doc("Machine-readable code within the kind."), OneOf(tuple(code.value for code in Code))
+    ]
+    param: Annotated[str | None, Doc("The field at fault, or null."), KEEP_NULL] = None
+    holder: Annotated[Holder | None, Doc("The job that holds the slot, if it is busy.")] = None
 
 
 @frozen(kw_only=True)
 class ErrorEnvelope:
-    """The body of every answer that is not 2xx."""
+    """The body of every response that is not 2xx."""
 
-    error: ErrorBody = field(metadata={"says": "What went wrong."})
+    error: Annotated[ErrorBody, Doc("What went wrong.")]
 
 
 @frozen(kw_only=True)
 class ErrorEvent:
-    """A failure after the stream began; the last event, and no done comes."""
+    """A failure after the stream started; the last event, so no done event follows."""
 
-    type: Literal["error"] = field(default="error", metadata={"says": "Which event this is."})
-    kind: Kind = field(metadata={"says": "As in `error`."})
-    provider: str = field(metadata={"says": "As in `error`."})
-    message: str = field(metadata={"says": "As in `error`."})
-    error: ErrorBody = field(metadata={"says": "The same object as in the envelope."})
-    delta: Literal[""] = field(
-        default="", metadata={"says": "Empty; for clients that join every event."}
-    )
-    text: Literal[""] = field(default="", metadata={"says": "Empty; for clients that join every event."})
+    type: Annotated[Literal["error"], Doc("Type of the event.")] = "error"
+    kind: Annotated[KindWord, Doc("As in `error`.")]
+    provider: Annotated[str, Doc("As in `error`.")]
+    message: Annotated[str, Doc("As in `error`.")]
+    error: Annotated[ErrorBody, Doc("The same object as in the error envelope.")]
+    delta: Annotated[Literal[""], Doc("Always empty; for clients that concatenate every event.")] = ""
+    text: Annotated[Literal[""], Doc("Always empty; for clients that concatenate every event.")] = ""
 
 
 StreamEvent = DeltaEvent | DoneEvent | WarningEvent | ErrorEvent
@@ -359,9 +329,7 @@ StreamEvent = DeltaEvent | DoneEvent | WarningEvent | ErrorEvent
 
 @frozen(kw_only=True)
 class SwapAccepted:
-    """The 202 of a change of weights, sent before it is done."""
+    """The 202 response to a change of weights, sent before the change is complete."""
 
-    status: Literal["accepted", "ok"] = field(
-        metadata={"says": "'ok' when that tag is already the current one."}
-    )
-    current_model: str = field(metadata={"says": "Tag that /generate uses now."})
+    status: Annotated[Literal["accepted", "ok"], Doc("'ok' if that tag is already the current one.")]
+    current_model: Annotated[str, Doc("Tag that /generate uses now.")]

@@ -1,7 +1,7 @@
-"""What is asked of someone else's server, looked at as little as possible.
+"""Requests to upstream servers, inspected as little as possible.
 
-Pure. A body is parsed only to look; what is sent on are the bytes that came, with at most one
-member spliced in (chat) or a few members replaced (speech, see `relays.rewrites`).
+Pure. A body is parsed only to inspect it; the bytes that came are sent on, with at most one member
+spliced in (chat) or a few members replaced (speech, see `relays.rewrites`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Absent:
 
 
 ABSENT: Any = _Absent()
-"""Of a member that the body does not have; None is a member whose value is null."""
+"""A member that the body does not have; None is a member whose value is null."""
 
 
 @frozen
@@ -32,7 +32,7 @@ class RelayedChat:
     """One chat call: the client's own bytes, and the few members the gateway acts on.
 
     `keep_alive` is ABSENT if the client sent none. `accept` is the client's Accept header.
-    `messages`: how many there are, for the log; none where that cannot be said.
+    `messages`: how many there are, for the log; None if unknown.
     """
 
     body: bytes
@@ -45,10 +45,10 @@ class RelayedChat:
 
 @frozen
 class RelayRequest:
-    """One call below /v1/audio/ that is not ours.
+    """One call below /v1/audio/ that is passed on.
 
     `path_qs` is path and query as they came, still encoded. `body` is bytes, or the path of a
-    spool file as a string, or none.
+    spool file as a string, or None.
     """
 
     method: str
@@ -63,7 +63,7 @@ class RelayRequest:
 
     @property
     def takes_slot(self) -> bool:
-        """Whether the card works for this call: every POST except those about voices."""
+        """Whether this call uses the GPU: every POST except those about voices."""
         return self.method == "POST" and not re.match(r"/v1/audio/voices(/|$)", self.path)
 
 
@@ -76,7 +76,7 @@ def media_type(content_type: str) -> str:
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in `body`, or none if it is anything else."""
+    """The JSON object in `body`, or None if it is anything else."""
     try:
         value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -84,10 +84,10 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def chat_request(body: bytes, accept: str = "") -> RelayedChat:
+def relayed_chat(body: bytes, accept: str = "") -> RelayedChat:
     """The call in `body`. Raises BackendFault (400 `invalid_body`) if it is not a JSON object.
 
-    No other field is checked: that is the upstream's business.
+    No other field is checked: the upstream judges those.
     """
     value = json_object(body)
     if value is None:
@@ -104,7 +104,7 @@ def chat_request(body: bytes, accept: str = "") -> RelayedChat:
 
 
 def with_member(body: bytes, name: str, value: Any) -> bytes:
-    """The JSON object in `body` with one more member, every other byte as it was."""
+    """The JSON object in `body` with one more member and every other byte unchanged."""
     start = body.index(b"{") + 1
     rest = body[start:]
     comma = b"" if rest.lstrip()[:1] == b"}" else b", "
@@ -123,6 +123,6 @@ def relay_request(
     path = unquote(path_qs.partition("?")[0])
     segments = re.split(r"[/\\]", path)
     if not path.startswith(AUDIO) or "." in segments or ".." in segments or "\0" in path:
-        fault = malformed("There is nothing at this path.", Code.NOT_FOUND)
+        fault = malformed("Unknown path.", Code.NOT_FOUND)
         raise BackendFault(evolve(fault, status_override=404))
     return RelayRequest(method, path_qs, body, content_type, accept)

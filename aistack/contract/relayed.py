@@ -1,17 +1,20 @@
-"""What is relayed to and from other people's servers, as far as the reference can tell it. Pure.
+"""What is relayed to and from upstream servers, as far as the reference can describe it. Pure.
 
-Requests go on as they come and answers come back as they are: every type here is `OPEN`, members that
-it does not name are passed on all the same, and their values are judged by the server behind. An
-embedded voice and local weights answer in the same shapes.
+Requests and responses are passed on unchanged: every type here is `OPEN`, members that it does not name
+are passed on as well, and the upstream server judges their values. The embedded voice and local weights
+answer in the same shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from attrs import field, frozen
+from annotated_doc import Doc
+from attrs import frozen
 
+from aistack.contract.fields import KEEP_NULL
+from aistack.contract.limits import Items
 from aistack.contract.public import ErrorBody
 
 # --- chat --------------------------------------------------------------------------------------------
@@ -19,20 +22,17 @@ from aistack.contract.public import ErrorBody
 
 @frozen(kw_only=True)
 class ChatRequest:
-    """OpenAI's chat request. Every other member is passed on unchanged."""
+    """OpenAI's chat request. All other members are passed on unchanged."""
 
     OPEN: ClassVar[bool] = True
-    model: str = field(metadata={"says": "An llm id from /v1/models."})
-    messages: tuple[Mapping[str, Any], ...] = field(
-        metadata={"says": "OpenAI's messages: role and content.", "min_length": 1}
-    )
-    stream: bool | None = field(
-        default=None, metadata={"says": "Answer with server-sent events, ended by [DONE]."}
-    )
-    keep_alive: str | float | None = field(
-        default=None,
-        metadata={"says": "Ollama's: how long the model stays loaded; '30s' when absent."},
-    )
+    model: Annotated[str, Doc("An llm id from /v1/models.")]
+    messages: Annotated[
+        tuple[Mapping[str, Any], ...], Doc("OpenAI's messages: role and content."), Items(1)
+    ]
+    stream: Annotated[bool | None, Doc("Respond with server-sent events, ended by [DONE].")] = None
+    keep_alive: Annotated[
+        str | float | None, Doc("Ollama's option: how long the model stays loaded; '30s' if absent.")
+    ] = None
 
 
 @frozen(kw_only=True)
@@ -40,34 +40,32 @@ class ChatChoice:
     """One alternative."""
 
     OPEN: ClassVar[bool] = True
-    index: int = field(metadata={"says": "Its number."})
-    message: Mapping[str, Any] = field(metadata={"says": "OpenAI's message: role and content."})
-    finish_reason: str | None = field(metadata={"says": "stop, length, ...", "keep_null": True})
+    index: Annotated[int, Doc("Number of the alternative.")]
+    message: Annotated[Mapping[str, Any], Doc("OpenAI's message: role and content.")]
+    finish_reason: Annotated[str | None, Doc("stop, length, ..."), KEEP_NULL]
 
 
 @frozen(kw_only=True)
 class ChatAnswer:
-    """OpenAI's chat completion, as the server behind made it."""
+    """OpenAI's chat completion, as the upstream server made it."""
 
     OPEN: ClassVar[bool] = True
-    id: str = field(metadata={"says": "Not unique with every server."})
-    object: Literal["chat.completion"] = field(metadata={"says": "Always 'chat.completion'."})
-    created: int = field(metadata={"says": "Unix time, in seconds."})
-    model: str = field(metadata={"says": "Id of the model."})
-    choices: tuple[ChatChoice, ...] = field(metadata={"says": "The alternatives, usually one."})
-    usage: Mapping[str, Any] | None = field(default=None, metadata={"says": "Tokens counted."})
+    id: Annotated[str, Doc("Not unique on every server.")]
+    object: Annotated[Literal["chat.completion"], Doc("Always 'chat.completion'.")]
+    created: Annotated[int, Doc("Unix time, in seconds.")]
+    model: Annotated[str, Doc("Id of the model.")]
+    choices: Annotated[tuple[ChatChoice, ...], Doc("The alternatives, usually one.")]
+    usage: Annotated[Mapping[str, Any] | None, Doc("Token counts.")] = None
 
 
 @frozen(kw_only=True)
 class ChunkChoice:
-    """What is new in one alternative."""
+    """The new part of one alternative."""
 
     OPEN: ClassVar[bool] = True
-    index: int = field(metadata={"says": "Its number."})
-    delta: Mapping[str, Any] = field(metadata={"says": "What is new of the message."})
-    finish_reason: str | None = field(
-        default=None, metadata={"says": "Set in the last chunk.", "keep_null": True}
-    )
+    index: Annotated[int, Doc("Number of the alternative.")]
+    delta: Annotated[Mapping[str, Any], Doc("The new part of the message.")]
+    finish_reason: Annotated[str | None, Doc("Set in the last chunk."), KEEP_NULL] = None
 
 
 @frozen(kw_only=True)
@@ -75,18 +73,16 @@ class ChatChunk:
     """One event of a streamed chat completion."""
 
     OPEN: ClassVar[bool] = True
-    object: Literal["chat.completion.chunk"] = field(
-        metadata={"says": "Always 'chat.completion.chunk'."}
-    )
-    model: str = field(metadata={"says": "Id of the model."})
-    choices: tuple[ChunkChoice, ...] = field(metadata={"says": "Empty in a last chunk with usage."})
+    object: Annotated[Literal["chat.completion.chunk"], Doc("Always 'chat.completion.chunk'.")]
+    model: Annotated[str, Doc("Id of the model.")]
+    choices: Annotated[tuple[ChunkChoice, ...], Doc("Empty in a final chunk with usage.")]
 
 
 @frozen(kw_only=True)
 class ChatFailed:
-    """A failure after the stream began; the connection is cut after it, and no [DONE] comes."""
+    """A failure after the stream started; the connection is then cut, and no [DONE] follows."""
 
-    error: ErrorBody = field(metadata={"says": "What went wrong."})
+    error: Annotated[ErrorBody, Doc("What went wrong.")]
 
 
 ChatEvent = ChatChunk | ChatFailed
@@ -97,39 +93,34 @@ ChatEvent = ChatChunk | ChatFailed
 
 @frozen(kw_only=True)
 class SpeechRequest:
-    """OpenAI's speech request; the members of voice cloning and voice design are passed on too."""
+    """OpenAI's speech request; members for voice cloning and voice design are passed on too."""
 
     OPEN: ClassVar[bool] = True
-    input: str = field(metadata={"says": "The text to speak."})
-    model: str | None = field(default=None, metadata={"says": "A tts id from /v1/models."})
-    voice: str | Mapping[str, Any] | None = field(
-        default=None, metadata={"says": "A name from /v1/audio/voices, or one of OpenAI's."}
-    )
-    response_format: str | None = field(
-        default=None,
-        metadata={"says": "wav, mp3, opus, flac, pcm, aac; what is known depends on the server."},
-    )
-    speed: float | None = field(default=None, metadata={"says": "0.25 to 4."})
-    stream: bool | None = field(
-        default=None, metadata={"says": "Send audio as it is made (pcm and wav)."}
-    )
-    instructions: str | None = field(default=None, metadata={"says": "How to speak."})
-    language: str | None = field(default=None, metadata={"says": "A language's name, or Auto."})
-    task_type: str | None = field(
-        default=None, metadata={"says": "CustomVoice, VoiceDesign or Base (cloning)."}
-    )
-    ref_audio: str | None = field(
-        default=None, metadata={"says": "Cloning: a URL, a data URL, or a file the server may read."}
-    )
-    ref_text: str | None = field(default=None, metadata={"says": "Cloning: what is said in it."})
+    input: Annotated[str, Doc("The text to speak.")]
+    model: Annotated[str | None, Doc("A tts id from /v1/models.")] = None
+    voice: Annotated[
+        str | Mapping[str, Any] | None, Doc("A name from /v1/audio/voices, or one of OpenAI's voices.")
+    ] = None
+    response_format: Annotated[
+        str | None, Doc("wav, mp3, opus, flac, pcm, aac; which formats work depends on the server.")
+    ] = None
+    speed: Annotated[float | None, Doc("Speed of speech, 0.25 to 4.")] = None
+    stream: Annotated[bool | None, Doc("Send audio while it is being made (pcm and wav).")] = None
+    instructions: Annotated[str | None, Doc("How to speak.")] = None
+    language: Annotated[str | None, Doc("Name of a language, or Auto.")] = None
+    task_type: Annotated[str | None, Doc("CustomVoice, VoiceDesign or Base (cloning).")] = None
+    ref_audio: Annotated[
+        str | None, Doc("Cloning: a URL, a data URL, or a file that the server may read.")
+    ] = None
+    ref_text: Annotated[str | None, Doc("Cloning: what is said in ref_audio.")] = None
 
 
 @frozen(kw_only=True)
 class SpeechEvent:
-    """One event of streamed speech, as the server behind made it."""
+    """One event of streamed speech, as the upstream server made it."""
 
     OPEN: ClassVar[bool] = True
-    type: str = field(metadata={"says": "speech.audio.delta, speech.audio.done, speech.audio.error."})
+    type: Annotated[str, Doc("speech.audio.delta, speech.audio.done or speech.audio.error.")]
 
 
 @frozen(kw_only=True)
@@ -137,7 +128,8 @@ class VoicesList:
     """The voices of the speech server."""
 
     OPEN: ClassVar[bool] = True
-    voices: tuple[str, ...] = field(metadata={"says": "Names for `voice`."})
-    uploaded_voices: tuple[Mapping[str, Any], ...] | None = field(
-        default=None, metadata={"says": "Those that were added, with what is known about them."}
-    )
+    voices: Annotated[tuple[str, ...], Doc("Names for `voice`.")]
+    uploaded_voices: Annotated[
+        tuple[Mapping[str, Any], ...] | None,
+        Doc("Uploaded voices, with what is known about them."),
+    ] = None

@@ -1,14 +1,18 @@
-"""A speech request for an engine of ours: OpenAI's body, read strictly; formats, voices, languages.
+"""A speech request for the embedded voice: OpenAI's body, read strictly; formats, voices, languages.
 
-Pure. The relay to a container never comes here: its bodies are the container's to judge.
+Pure. Requests for the container are not read here: the container judges its own bodies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
+
+from attrs import frozen
 
 from aistack.chunks import SynthesisRequest
+from aistack.contract.converters import structure
+from aistack.contract.limits import Characters, OneOf, Range
 from aistack.contract.relay_request import json_object
 from aistack.errors import BackendFault, Code, malformed
 
@@ -23,7 +27,7 @@ FORMATS: Mapping[str, str] = {
 """OpenAI's six formats and their content types; 24 kHz, mono, and 16 bits where samples are plain."""
 
 INPUT_CHARS = 4096
-"""OpenAI's limit, and what bounds the size of an answer (about five minutes of speech)."""
+"""OpenAI's limit; it also bounds the size of a response (about five minutes of speech)."""
 
 SPEED_MIN, SPEED_MAX = 0.25, 4.0
 
@@ -31,7 +35,7 @@ EMBEDDED_ID = "espeak-ng"
 """The id of the embedded voice in /v1/models."""
 
 STAND_IN = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts"})
-"""Ids the embedded voice answers too, while the container is down."""
+"""Ids that the embedded voice serves as well while the container is down."""
 
 VOICES: Mapping[str, str] = {
     "alloy": "f2",
@@ -48,7 +52,7 @@ VOICES: Mapping[str, str] = {
     "shimmer": "Alicia",
     "verse": "m4",
 }
-"""OpenAI's voices, each a variant of its own of whatever language is spoken."""
+"""OpenAI's voices, each as its own variant of the voice of any language."""
 
 DEFAULT_VOICE = "alloy"
 DEFAULT_LANGUAGE = "en-us"
@@ -67,68 +71,61 @@ LANGUAGES: Mapping[str, str] = {
     "en": "en-us",
     "zh": "cmn",
 }
-"""Names that the container's clients use, and subtags the library calls otherwise."""
+"""Names that the container's clients use, and subtags that the library names differently."""
 
 
 def embedded_answers(model: str, container_up: bool) -> bool:
-    """Whether the embedded voice (where installed) is the one to answer for this model."""
+    """Whether the embedded voice, if installed, serves this model."""
     return model == EMBEDDED_ID or (model in STAND_IN and not container_up)
 
 
+@frozen(kw_only=True)
+class _SpeechBody:
+    """The members of OpenAI's speech body that have limits."""
+
+    input: Annotated[str, Characters(1, INPUT_CHARS)]
+    speed: Annotated[float, Range(SPEED_MIN, SPEED_MAX)] = 1.0
+    response_format: Annotated[str, OneOf(tuple(FORMATS))] = "mp3"
+
+
 def speak_request(body: bytes) -> SynthesisRequest:
-    """The request in an OpenAI speech body. Raises BackendFault (400); unknown fields are ignored."""
-    asked = json_object(body)
-    if asked is None:
+    """The request in an OpenAI speech body; null means absent, unknown members are ignored.
+
+    Raises BackendFault (400).
+    """
+    sent = json_object(body)
+    if sent is None:
         raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
-    text = asked.get("input")
-    if text is None:
-        raise BackendFault(malformed("The field input is missing.", Code.MISSING_FIELD, "input"))
-    if not isinstance(text, str) or not text.strip():
-        raise _invalid("input", "must be a text that is not empty")
-    if len(text) > INPUT_CHARS:
-        raise _invalid("input", f"must not be longer than {INPUT_CHARS} characters")
+    given = {name: value for name, value in sent.items() if value is not None}
+    asked = structure(given, _SpeechBody, tolerant=True)
+    if not asked.input.strip():
+        raise _invalid("input", "not be blank")
     return SynthesisRequest(
-        text=text,
-        voice=_voice(asked.get("voice")),
-        speed=_speed(asked.get("speed")),
-        format=_format(asked.get("response_format")),
-        language=_language(asked.get("language")),
+        text=asked.input,
+        voice=_voice(given.get("voice")),
+        speed=asked.speed,
+        format=asked.response_format,
+        language=_language(given.get("language")),
     )
 
 
 def _invalid(name: str, must: str) -> BackendFault:
-    return BackendFault(malformed(f"The field {name} {must}.", Code.INVALID_FIELD, name))
+    return BackendFault(malformed(f"The field '{name}' must {must}.", Code.INVALID_FIELD, name))
 
 
-def _voice(value: Any) -> str:
+def _voice(value: object) -> str:
+    """A name, or OpenAI's object with the name as its id."""
     if isinstance(value, dict):
         value = value.get("id")
     if value is None:
         return DEFAULT_VOICE
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise _invalid("voice", "must be a voice's name")
+        raise _invalid("voice", "be the name of a voice")
     return value.strip()
 
 
-def _speed(value: Any) -> float:
-    if value is None:
-        return 1.0
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not SPEED_MIN <= value <= SPEED_MAX:  # NaN is in no range
-        raise _invalid("speed", f"must be a number from {SPEED_MIN} to {SPEED_MAX}")
-    return float(value)
-
-
-def _format(value: Any) -> str:
-    if value is None:
-        return "mp3"
-    if not isinstance(value, str) or value not in FORMATS:
-        raise _invalid("response_format", f"must be one of {', '.join(FORMATS)}")
-    return str(value)
-
-
-def _language(value: Any) -> str | None:
-    """A subtag; "Auto" and anything that is no text mean the default."""
+def _language(value: object) -> str | None:
+    """A language subtag; None, the default, for "Auto" and for anything that is not a text."""
     if not isinstance(value, str) or not value.strip() or value.strip().lower() == "auto":
         return None
     name = value.strip().lower().replace("_", "-")

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import evolve
 
 from aistack.config import Config
-from aistack.config.load import ConfigError, LoadedConfig, load
+from aistack.config.load import ConfigError, LoadedConfig, load_config
 from aistack.doctor.findings import Finding, FindingState
 from aistack.errors import BackendFault
 from aistack.routing import choose as routing
@@ -18,7 +18,7 @@ from aistack.weights.whisper import lacking
 def read(path: str | None) -> tuple[Config, list[Finding]]:
     """The configuration, and what there is to say about its reading; the defaults if it is invalid."""
     try:
-        loaded = load(path)
+        loaded = load_config(path)
     except ConfigError as exc:
         return Config(), [
             Finding("Configuration", "settings", FindingState.BROKEN, problem)

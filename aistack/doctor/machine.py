@@ -14,9 +14,10 @@ from typing import Any
 
 import aiohttp
 
-from aistack.config import Config, GiB
+from aistack.config import Config
 from aistack.config.addresses import is_nowhere, parse_address, url_of
 from aistack.config.installing import here, libraries
+from aistack.config.units import GiB
 from aistack.doctor.findings import Finding, FindingState
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir

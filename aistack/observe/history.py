@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from attrs import define, evolve, field
 
 from aistack.chunks import Transcript
-from aistack.contract.admin import JobRecord, Kind, MinuteCounts, PhaseSpan, RefusedCall, TimelineView
+from aistack.contract.admin import JobKind, JobRecord, MinuteCounts, PhaseSpan, RefusedCall, TimelineView
 from aistack.errors import Code
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase
@@ -22,7 +22,7 @@ JOBS = 200
 REFUSED = 100
 MINUTES = 60
 
-CAPABILITY: Mapping[Op, Kind] = {
+CAPABILITY: Mapping[Op, JobKind] = {
     Op.TRANSCRIBE: "asr",
     Op.SPEAK: "tts",
     Op.CHAT: "llm",
@@ -101,7 +101,7 @@ class History:
         self._close(entry, at)
         self._done.append(self._record(entry, at))
 
-    def _count(self, kind: Kind, at: float) -> None:
+    def _count(self, kind: JobKind, at: float) -> None:
         """One more call in this minute; loads and swaps are nobody's call."""
         if kind == "models":
             return

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from aistack.config import Log
+from aistack.config import LogSection
 from aistack.jobs.model import Transition
 from aistack.jobs.states import Phase
 from aistack.observe.job_line import done_fields, transition_fields
@@ -39,7 +39,7 @@ _service_logger = logging.getLogger(SERVICE)
 _jobs = structlog.get_logger("aistack.job")
 
 
-def configure(settings: Log, fd: int = STDOUT) -> Sink:
+def configure(settings: LogSection, fd: int = STDOUT) -> Sink:
     """Send every line of this process to `fd`. May be called again; the sink before is closed."""
     level = LEVELS[settings.level]
     pretty = settings.format == "pretty" or (settings.format == "auto" and os.isatty(fd))

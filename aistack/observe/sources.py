@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aistack import __version__
+from aistack.contract.internal import PoolStats
 from aistack.jobs.model import Snapshot
 from aistack.jobs.states import Mode
 from aistack.observe.access_log import AccessLog
@@ -148,18 +149,18 @@ def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Ite
     )
 
 
-def generation_families(stats: Mapping[str, Any], inference: Histogram) -> Iterator[MetricFamily]:
+def generation_families(stats: PoolStats, inference: Histogram) -> Iterator[MetricFamily]:
     """The names that dashboards of the internal API know; `stats` is the body of /stats."""
     yield timed("inference_duration_seconds", "Duration of generations.", (), inference)
-    told = float(stats["tokens_generated_total"])
+    told = float(stats.tokens_generated_total)
     yield counter("tokens_generated", "Tokens generated.", (), [((), told)])
-    for name, key, says in (
-        ("workers_total", "total_workers", "Slots."),
-        ("workers_busy", "busy_workers", "Slots that are held, by whatever job."),
-        ("workers_available", "available_workers", "Slots that are free."),
-        ("active_generations", "active_generations", "Generations under way."),
+    for name, number, says in (
+        ("workers_total", stats.total_workers, "Slots."),
+        ("workers_busy", stats.busy_workers, "Slots that are held, by whatever job."),
+        ("workers_available", stats.available_workers, "Slots that are free."),
+        ("active_generations", stats.active_generations, "Generations under way."),
     ):
-        yield gauge(name, says, (), [((), float(stats[key]))])
+        yield gauge(name, says, (), [((), float(number))])
 
 
 def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Iterator[MetricFamily]:

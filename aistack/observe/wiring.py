@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from aistack.config.observability import ObservabilitySection
+from aistack.contract.internal import PoolStats
 from aistack.jobs.model import Snapshot
 from aistack.observe import sources
 from aistack.observe.observability import Observability
@@ -15,7 +15,7 @@ from aistack.observe.tracing import tracing
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 
-Told = Callable[[Snapshot, float], Mapping[str, Any]]
+Told = Callable[[Snapshot, float], PoolStats]
 
 
 def observability(

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
 
-from aistack.config import Config, MiB
+from aistack.config import Config
 from aistack.config.addresses import parse_address
+from aistack.config.units import MiB
 from aistack.contract.converters import dumps
 from aistack.web import request_id
 from aistack.web.guard import split_host

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import structlog
 from aiohttp import web
 
-from aistack.config import Config, GiB
+from aistack.config import Config
 from aistack.config.backends import EngineSection
+from aistack.config.units import GiB
 from aistack.engines.base import Engine
 from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault

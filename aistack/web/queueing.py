@@ -14,7 +14,8 @@ from attrs import frozen
 
 from aistack import errors
 from aistack.chunks import Vram
-from aistack.config import MiB, Slots
+from aistack.config import SlotsSection
+from aistack.config.units import MiB
 from aistack.errors import Fault
 from aistack.jobs.busy import busy_fault
 from aistack.jobs.draft import Draft
@@ -34,7 +35,7 @@ class QueueWish:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def patience(prefer: list[str], slots: Slots) -> QueueWish:
+def patience(prefer: list[str], slots: SlotsSection) -> QueueWish:
     """From the values of all `Prefer` headers (RFC 7240); the first valid `wait` counts.
 
     Without one the setting applies. The wish is capped, and the answer says to what.

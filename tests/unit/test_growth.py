@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aistack.chunks import Segment, Vram
-from aistack.contract.converters import form
+from aistack.contract.forms import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.contract.relay_request import media_type, relay_request, with_member
 from aistack.errors import BackendFault

@@ -25,6 +25,7 @@ PYTHONS = re.findall(
 OURS = canonical(CONFIG["metadata"]["name"])
 
 BOUNDED = {
+    "annotated-doc": "below release 1, where a minor version may change anything",
     "aiohttp": "AppRunner._make_server, Server._loop and _kwargs; writer.output_size",
     "aiohttp-sse": "EventSourceResponse by keywords of release 3",
     "av": "open(metadata_errors=), which release 19 took away; planes and graphs",

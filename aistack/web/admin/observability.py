@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
-from aistack.config import Server
+from aistack.config import ServerSection
 from aistack.contract.converters import to_plain
 from aistack.contract.observability import ObservabilityState, PayloadUsage
 from aistack.contract.relay_request import media_type
@@ -88,7 +88,7 @@ async def _fields(request: web.Request) -> Mapping[str, Any]:
             return await read_json(request, server)
 
 
-async def _urlencoded(request: web.Request, server: Server) -> Mapping[str, str]:
+async def _urlencoded(request: web.Request, server: ServerSection) -> Mapping[str, str]:
     """Such a form is UTF-8, whatever it says (WHATWG URL, 5.1)."""
     body = await read_body(request, FORM_MAX, server.upload_idle_s)
     try:
@@ -98,7 +98,7 @@ async def _urlencoded(request: web.Request, server: Server) -> Mapping[str, str]
         raise BackendFault(fault) from exc
 
 
-async def _multipart(request: web.Request, server: Server) -> Mapping[str, str]:
+async def _multipart(request: web.Request, server: ServerSection) -> Mapping[str, str]:
     if (request.content_length or 0) > FORM_MAX:
         raise BackendFault(too_large(f"The body is larger than the limit of {FORM_MAX} bytes."))
     await begin_body(request)

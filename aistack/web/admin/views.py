@@ -13,7 +13,7 @@ from aistack.contract.admin import (
     AdminModels,
     CachedModel,
     CacheView,
-    Kind,
+    JobKind,
     LineEntry,
     LineView,
     LockView,
@@ -125,7 +125,7 @@ def _resident(resident: Resident | None, facts: Facts) -> ResidentModel | None:
     return ResidentModel(backend=resident.backend, model=resident.model, category=kind)
 
 
-def category(resident: Resident, facts: Facts) -> Kind:
+def category(resident: Resident, facts: Facts) -> JobKind:
     """What a model in memory is for. Engines without cards serve the operator's own weights."""
     engine = facts.engines.get(resident.backend)
     if engine is None or not engine.cards:

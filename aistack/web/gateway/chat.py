@@ -7,7 +7,7 @@ import json
 
 from aiohttp import web
 
-from aistack.contract.relay_request import chat_request
+from aistack.contract.relay_request import relayed_chat
 from aistack.ids import job_id
 from aistack.jobs.model import Job
 from aistack.jobs.states import Op
@@ -27,7 +27,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
     now = asyncio.get_running_loop().time()
     refuse_unread(request, scheduler.snapshot, Op.CHAT, waits.seconds > 0, now)
     body = await read_body(request, settings.server.max_json_bytes, settings.server.upload_idle_s)
-    asked = chat_request(body, request.headers.get("Accept", ""))
+    asked = relayed_chat(body, request.headers.get("Accept", ""))
     if internal.serves(request, asked.model):
         return await internal.chat(request, json.loads(body))
     kind = Relayed.CHAT_STREAM if asked.stream else Relayed.CHAT_WHOLE

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from aistack.chunks import TranscriptionRequest
-from aistack.contract.converters import form
+from aistack.contract.forms import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.ids import job_id
 from aistack.jobs.model import Job

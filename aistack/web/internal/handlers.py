@@ -13,6 +13,8 @@ from pathlib import Path
 from aiohttp import web
 
 from aistack.chunks import GenerationRequest, Vram
+from aistack.contract.converters import to_plain
+from aistack.contract.internal import ModelInfo, ModelRegistry
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
@@ -124,10 +126,10 @@ async def models(request: web.Request) -> web.StreamResponse:
     authorise(request)
     found = await asyncio.to_thread(request.app[MODEL_ROOT].scan)
     root = request.app[CONFIG].inference.root
-    return json_answer(registry(request.app[SCHEDULER].snapshot, found, root))
+    return json_answer(to_plain(registry(request.app[SCHEDULER].snapshot, found, root)))
 
 
-def registry(snapshot: Snapshot, found: Sequence[LocalWeights], root: str) -> dict[str, object]:
+def registry(snapshot: Snapshot, found: Sequence[LocalWeights], root: str) -> ModelRegistry:
     """The current tag is listed even if its files have gone since it was loaded."""
     current = snapshot.selected.model if snapshot.selected is not None else None
     listed = {
@@ -137,13 +139,13 @@ def registry(snapshot: Snapshot, found: Sequence[LocalWeights], root: str) -> di
     }
     if current is not None:
         listed.setdefault(current, (BACKEND, str(Path(root) / current)))
-    return {
-        "current_model": current,
-        "models": [
-            {"model_tag": tag, "source": source, "path": path, "loaded": tag == current}
+    return ModelRegistry(
+        current_model=current,
+        models=tuple(
+            ModelInfo(model_tag=tag, source=source, path=path, loaded=tag == current)
             for tag, (source, path) in sorted(listed.items())
-        ],
-    }
+        ),
+    )
 
 
 async def swap(request: web.Request) -> web.StreamResponse:
@@ -167,4 +169,4 @@ async def stats(request: web.Request) -> web.StreamResponse:
     """Worker pool and throughput."""
     authorise(request)
     now = asyncio.get_running_loop().time()
-    return json_answer(request.app[FIGURES].told(request.app[SCHEDULER].snapshot, now))
+    return json_answer(to_plain(request.app[FIGURES].told(request.app[SCHEDULER].snapshot, now)))

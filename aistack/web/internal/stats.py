@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 from aistack.chunks import Generated
+from aistack.contract.internal import LastSwap, PoolStats, WorkerInfo
 from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase, Step
 
@@ -20,7 +20,7 @@ class GenerationFigures:
         self.requests = 0
         self.failures = 0
         self.load_s: float | None = None
-        self.last_swap: dict[str, Any] | None = None
+        self.last_swap: LastSwap | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._loading: dict[str, float] = {}
 
@@ -53,23 +53,24 @@ class GenerationFigures:
         outcome = job.outcome
         if outcome is not None and outcome.ended is OutcomeKind.REJECTED and not job.answered:
             return
-        status = "running" if outcome is None else "ok" if outcome.ended is OutcomeKind.OK else "failed"
-        fault = outcome.fault if outcome is not None else None
-        self.last_swap = {
-            "model_tag": job.route.model,
-            "status": status,
-            "error": fault.message if fault is not None else None,
-        }
+        if outcome is None:
+            self.last_swap = LastSwap(model_tag=job.route.model, status="running", error=None)
+            return
+        self.last_swap = LastSwap(
+            model_tag=job.route.model,
+            status="ok" if outcome.ended is OutcomeKind.OK else "failed",
+            error=outcome.fault.message if outcome.fault is not None else None,
+        )
 
     def refused(self, tag: str, why: str) -> None:
         """A change of weights that never became a job: told like one that failed."""
-        self.last_swap = {"model_tag": tag, "status": "failed", "error": why}
+        self.last_swap = LastSwap(model_tag=tag, status="failed", error=why)
 
     def _forget(self, at: float) -> None:
         while self._recent and self._recent[0][0] < at - WINDOW_S:
             self._recent.popleft()
 
-    def told(self, snapshot: Snapshot, at: float) -> dict[str, Any]:
+    def told(self, snapshot: Snapshot, at: float) -> PoolStats:
         """The body of `/stats` at the scheduler's time `at`."""
         self._forget(at)
         running = [job for job in snapshot.jobs.values() if job.op is Op.GENERATE and job.slot]
@@ -77,30 +78,31 @@ class GenerationFigures:
         recent = under_way + sum(made for _, made in self._recent)
         selected = snapshot.selected
         busy = sum(slot.holder is not None for slot in snapshot.slots)
-        return {
-            "total_workers": len(snapshot.slots),
-            "available_workers": len(snapshot.slots) - busy,
-            "busy_workers": busy,
-            "draining": any(job.op is Op.SWAP for job in snapshot.jobs.values()),
-            "workers": [
-                {
-                    "gpu_id": place,
-                    "device": slot.device,
-                    "model_tag": selected.model if selected is not None else None,
-                    "resident": slot.resident.model if slot.resident is not None else None,
-                }
+        tag = selected.model if selected is not None else None
+        return PoolStats(
+            total_workers=len(snapshot.slots),
+            available_workers=len(snapshot.slots) - busy,
+            busy_workers=busy,
+            draining=any(job.op is Op.SWAP for job in snapshot.jobs.values()),
+            workers=tuple(
+                WorkerInfo(
+                    gpu_id=place,
+                    device=slot.device,
+                    model_tag=tag,
+                    resident=slot.resident.model if slot.resident is not None else None,
+                )
                 for place, slot in enumerate(snapshot.slots)
-            ],
-            "model_tag": selected.model if selected is not None else None,
-            "queue_depth": sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.line),
-            "tokens_generated_total": self.tokens + under_way,
-            "tokens_per_second": round(recent / WINDOW_S, 3),
-            "active_generations": len(running),
-            "requests_total": self.requests,
-            "failures_total": self.failures,
-            "model_load_seconds": self.load_s,
-            "last_swap": self.last_swap,
-        }
+            ),
+            model_tag=tag,
+            queue_depth=sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.line),
+            tokens_generated_total=self.tokens + under_way,
+            tokens_per_second=round(recent / WINDOW_S, 3),
+            active_generations=len(running),
+            requests_total=self.requests,
+            failures_total=self.failures,
+            model_load_seconds=self.load_s,
+            last_swap=self.last_swap,
+        )
 
 
 def made_by(job: Job) -> int:

@@ -15,17 +15,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 
+from aistack.contract.fields import AnnotatedField, KeepNull, annotated_fields
+from aistack.contract.limits import Length, Limit, OneOf, Pattern, Range
 from aistack.contract.public import FilePart
 
 Schema = dict[str, Any]
 _SCALARS: Mapping[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
-_LIMITS: Mapping[str, Mapping[str, str]] = {
-    "string": {"min_length": "minLength", "max_length": "maxLength"},
-    "array": {"min_length": "minItems", "max_length": "maxItems"},
-    "integer": {"min": "minimum", "max": "maximum"},
-    "number": {"min": "minimum", "max": "maximum"},
+_LENGTHS: Mapping[str, tuple[str, str]] = {
+    "string": ("minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
 }
-_LIMIT_WORDS = frozenset(word for words in _LIMITS.values() for word in words)
 
 
 class Side(Enum):
@@ -38,8 +37,7 @@ class Side(Enum):
 
 def is_form(cls: type) -> bool:
     """Whether a request type is sent as multipart/form-data: it has a file."""
-    attrs.resolve_types(cls)
-    return any(FilePart in _options(each.type) for each in attrs.fields(cls))
+    return any(FilePart in _options(each.kind) for each in annotated_fields(cls))
 
 
 def prose(text: str | None) -> str:
@@ -117,9 +115,9 @@ class Schemas:
         return {"oneOf": refs, "discriminator": {"propertyName": "type", "mapping": mapping}}
 
     def _class(self, cls: Any, side: Side) -> Schema:
-        attrs.resolve_types(cls)
-        properties = {each.name: self._field(each, side) for each in attrs.fields(cls)}
-        required = [each.name for each in attrs.fields(cls) if _always_there(each, side)]
+        fields = annotated_fields(cls)
+        properties = {each.name: self._field(each, side) for each in fields}
+        required = [each.name for each in fields if _always_there(each, side)]
         schema: Schema = {"type": "object", "description": prose(cls.__doc__), "properties": properties}
         if required:
             schema["required"] = required
@@ -129,24 +127,16 @@ class Schemas:
             schema["additionalProperties"] = True
         return schema
 
-    def _field(self, attribute: Any, side: Side) -> Schema:
-        metadata = attribute.metadata
-        kind = attribute.type
-        if not _nullable(attribute, side):
+    def _field(self, field: AnnotatedField, side: Side) -> Schema:
+        kind = field.kind
+        if not _nullable(field, side):
             kind = _without_none(kind)
         schema = self.of(kind, side)
-        if "one_of" in metadata:
-            schema["enum"] = list(metadata["one_of"])
-        words = {word: metadata[word] for word in _LIMIT_WORDS & metadata.keys()}
-        names = _LIMITS.get(_main_type(schema), {})
-        schema |= {names[word]: limit for word, limit in sorted(words.items())}
-        if "pattern" in metadata:
-            schema["pattern"] = metadata["pattern"]
-        if side is not Side.ANSWERED and attribute.default not in (attrs.NOTHING, None):
-            schema["default"] = attribute.default
-        if "says" not in metadata:
-            raise TypeError(f"the field {attribute.name} has no sentence")
-        return {**schema, "description": metadata["says"]}
+        for limit in field.limits:
+            schema |= _limited(limit, _main_type(schema))
+        if side is not Side.ANSWERED and field.default not in (attrs.NOTHING, None):
+            schema["default"] = field.default
+        return {**schema, "description": field.sentence}
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
@@ -159,19 +149,39 @@ def _without_none(kind: Any) -> Any:
     return Union[tuple(left)]  # noqa: UP007 - the members are only known here
 
 
-def _nullable(attribute: Any, side: Side) -> bool:
+def _nullable(field: AnnotatedField, side: Side) -> bool:
     """Whether null may stand for a value. A form knows no null, and an answer leaves the field out."""
-    if type(None) not in _options(attribute.type):
+    if type(None) not in _options(field.kind):
         return False
     if side is Side.ANSWERED:
-        return bool(attribute.metadata.get("keep_null"))
+        return field.find(KeepNull) is not None
     return side is Side.ASKED
 
 
-def _always_there(attribute: Any, side: Side) -> bool:
+def _always_there(field: AnnotatedField, side: Side) -> bool:
     if side is not Side.ANSWERED:
-        return bool(attribute.default is attrs.NOTHING)
-    return attribute.default is not None or bool(attribute.metadata.get("keep_null"))
+        return field.default is attrs.NOTHING
+    return field.default is not None or field.find(KeepNull) is not None
+
+
+def _limited(limit: Limit, kind: str) -> Schema:
+    """The keywords that a limit is for a value of the JSON type `kind`; none if there are none."""
+    match limit:
+        case Range(low, high):
+            return _given(minimum=low, maximum=high)
+        case Length(low, high) if kind in _LENGTHS:
+            least, most = _LENGTHS[kind]
+            return _given(**{least: low, most: high})
+        case Pattern(regex):
+            return {"pattern": regex}
+        case OneOf(values):
+            return {"enum": list(values)}
+        case _:
+            return {}
+
+
+def _given(**keywords: float | None) -> Schema:
+    return {word: limit for word, limit in keywords.items() if limit is not None}
 
 
 def _main_type(schema: Schema) -> str:
@@ -188,7 +198,6 @@ def _literal(values: tuple[Any, ...]) -> Schema:
 
 def _word(cls: Any) -> str | None:
     """The one value of the `type` of a stream event, if it is such a class."""
-    attrs.resolve_types(cls)
-    kind = attrs.fields_dict(cls).get("type")
-    values = get_args(kind.type) if kind is not None and get_origin(kind.type) is Literal else ()
+    kinds = [each.kind for each in annotated_fields(cls) if each.name == "type"]
+    values = get_args(kinds[0]) if kinds and get_origin(kinds[0]) is Literal else ()
     return values[0] if len(values) == 1 else None

@@ -16,7 +16,8 @@ from aiohttp import (
 )
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aistack.config import MiB, Server
+from aistack.config import ServerSection
+from aistack.config.units import MiB
 from aistack.errors import BackendFault, Code, malformed
 from aistack.web import instrumentation as observed
 from aistack.web.faults import too_large
@@ -81,7 +82,7 @@ def _at_hand(content: StreamReader) -> bytes:
         raise BackendFault(malformed("The body could not be read.", Code.INVALID_BODY)) from exc
 
 
-async def read_json(request: web.Request, server: Server) -> dict[str, Any]:
+async def read_json(request: web.Request, server: ServerSection) -> dict[str, Any]:
     """The body as a JSON object, whatever its content type says. 400 for anything else."""
     body = await read_body(request, server.max_json_bytes, server.upload_idle_s)
     try:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from aiohttp import hdrs, web
 from attrs import define, field
 
-from aistack.config import MiB, Server
+from aistack.config import ServerSection
+from aistack.config.units import MiB
 from aistack.contract.relay_request import media_type
 from aistack.errors import BackendFault, Code, Fault, malformed
 from aistack.web import instrumentation as observed
@@ -50,7 +51,7 @@ class Received:
 
 
 @asynccontextmanager
-async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[Received]:
+async def receive_audio(request: web.Request, server: ServerSection) -> AsyncIterator[Received]:
     """The upload; its file is removed at the end of the context unless it was handed over.
 
     Raises BackendFault: 400 for a body that is no form or has no proper `file`, 413 beyond a limit.
@@ -80,7 +81,7 @@ def _file_too_large(limit: int) -> Fault:
 class _Upload(Form):
     """One form being read into a Received."""
 
-    def __init__(self, request: web.Request, server: Server, upload: Received) -> None:
+    def __init__(self, request: web.Request, server: ServerSection, upload: Received) -> None:
         super().__init__(request, server.upload_idle_s)
         self.server = server
         self.upload = upload

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aistack.config import MiB
+from aistack.config.units import MiB
 from aistack.errors import BackendFault, Code, malformed
 from aistack.web.faults import too_large
 from aistack.web.upload.bodies import pull

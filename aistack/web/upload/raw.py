@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from aistack.config import MiB, Server
+from aistack.config import ServerSection
+from aistack.config.units import MiB
 from aistack.errors import BackendFault
 from aistack.web import instrumentation as observed
 from aistack.web.faults import too_large
@@ -46,7 +47,7 @@ class Body:
 
 
 @asynccontextmanager
-async def body_of(request: web.Request, server: Server) -> AsyncIterator[Body]:
+async def body_of(request: web.Request, server: ServerSection) -> AsyncIterator[Body]:
     """Read the whole body. Raises BackendFault: 413 beyond the upload limit, 400 if it breaks off."""
     limit = server.max_upload_bytes
     if (request.content_length or 0) > limit:
@@ -72,7 +73,7 @@ async def body_of(request: web.Request, server: Server) -> AsyncIterator[Body]:
         body.drop()
 
 
-async def _to_spool(body: Body, server: Server) -> None:
+async def _to_spool(body: Body, server: ServerSection) -> None:
     """Move what is in memory to the file."""
     if body.spool is None:
         body.spool = Spool(server.spool_dir)

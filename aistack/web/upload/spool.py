@@ -16,7 +16,7 @@ from typing import IO
 
 import structlog
 
-from aistack.config import MiB
+from aistack.config.units import MiB
 from aistack.errors import BackendFault
 from aistack.web.faults import too_large
 

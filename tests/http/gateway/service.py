@@ -19,15 +19,15 @@ from typing import Any
 
 from aistack.config import (
     Config,
-    Engines,
+    EnginesSection,
     InferenceSection,
-    Models,
+    ModelsSection,
     OllamaSection,
     ParakeetSection,
     QwenTtsSection,
     SensevoiceSection,
-    Server,
-    Slots,
+    ServerSection,
+    SlotsSection,
 )
 from aistack.config.observability import ObservabilitySection
 from aistack.jobs.model import Snapshot, Transition
@@ -230,10 +230,10 @@ def config(folder: Path, /, **sections: Any) -> Config:
     slots = {"devices": ("cpu",), "idle_unload_s": 0}
     engines = {"spare": "off", "nice": 0}
     return Config(
-        server=Server(**(server | sections.get("server", {}))),
-        slots=Slots(**(slots | sections.get("slots", {}))),
-        engines=Engines(**(engines | sections.get("engines", {}))),
-        models=Models(**sections.get("models", {})),
+        server=ServerSection(**(server | sections.get("server", {}))),
+        slots=SlotsSection(**(slots | sections.get("slots", {}))),
+        engines=EnginesSection(**(engines | sections.get("engines", {}))),
+        models=ModelsSection(**sections.get("models", {})),
         ollama=OllamaSection(**sections.get("ollama", {})),
         qwen_tts=QwenTtsSection(**sections.get("qwen_tts", {})),
         inference=InferenceSection(**sections.get("inference", {})),

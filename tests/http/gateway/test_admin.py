@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import structlog
 
-from aistack.config import Log
+from aistack.config import LogSection
 from aistack.observe import log
 from aistack.observe.log_ring import RING
 from tests.doubles.engines import FAMILIES
@@ -48,7 +48,7 @@ def logged() -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger(log.SERVICE)
     levels = root.level, own.level
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    log.configure(Log(level="info", format="json"), nowhere)
+    log.configure(LogSection(level="info", format="json"), nowhere)
     yield
     log.close()
     os.close(nowhere)

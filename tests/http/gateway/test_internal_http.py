@@ -17,8 +17,7 @@ import pytest
 from attrs import fields_dict
 
 from aistack.config import InferenceSection
-from aistack.observe.job_line import job_ids
-from aistack.web.internal.body import (
+from aistack.contract.internal import (
     CONTENT_MAX,
     MESSAGES_MAX,
     TEMPERATURE_MAX,
@@ -26,6 +25,7 @@ from aistack.web.internal.body import (
     TOP_K_MAX,
     TOTAL_MAX,
 )
+from aistack.observe.job_line import job_ids
 from tests.http.gateway.client import Answer
 from tests.http.gateway.service import Service, running
 from tests.support.listening import ROOT

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aistack.config.load import load
+from aistack.config.load import load_config
 from aistack.service.assembly import assemble
 from aistack.web.keys import UPSTREAMS
 from tests.doubles.upstreams import CHAT, JSON, MODEL, Upstreams, begin_chat, chat
@@ -262,7 +262,7 @@ def test_a192_the_addresses_come_from_the_environment(environment: Path, upstrea
         "AISTACK_OLLAMA__URL": upstreams.ollama.url,
         "AISTACK_QWEN_TTS__URL": upstreams.omni.url,
     }
-    read = load(None, env).config
+    read = load_config(None, env).config
     addresses = {"ollama": {"url": read.ollama.url}, "qwen_tts": {"url": read.qwen_tts.url}}
     with running(environment / "from-env", {}, relays=True, **addresses) as service:
         assert completed(service).status == 200
@@ -291,7 +291,7 @@ def test_a_wrong_method_is_405(relays: Service, upstreams: Upstreams) -> None:
 def test_a169_the_limits_are_those_of_a_cold_start(environment: Path) -> None:
     """Up to 600 s without a byte are waited for."""
     outside: Any = assemble(
-        load(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={}
+        load_config(None, {"XDG_CONFIG_HOME": str(environment)}).config, relays=True, engines={}
     )[UPSTREAMS]
     assert outside.speech.settings.read_s >= 600
     assert outside.ollama.settings.read_s >= 600

@@ -12,7 +12,7 @@ from typing import Any
 import schemathesis
 from schemathesis.transport.serialization import Binary
 
-from aistack.contract.converters import FALSE, TRUE
+from aistack.contract.booleans import FALSE, TRUE
 
 FORMS = ("/v1/audio/transcriptions", "/v1/audio/translations")
 SWITCHES = ("stream", "translate")

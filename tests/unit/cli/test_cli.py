@@ -258,7 +258,7 @@ def test_a_wrong_configuration_is_two(command: list[str], tmp_path: Path, capsys
     path = tmp_path / "wrong.toml"
     path.write_text("[slots]\nwait = 1\n")
     assert cli.main([*command, "--config", str(path)]) == 2
-    assert "there is no setting slots.wait; did you mean slots.wait_s." in capsys.readouterr().err
+    assert "unknown setting slots.wait; did you mean slots.wait_s." in capsys.readouterr().err
 
 
 def test_version(capsys: Capture) -> None:

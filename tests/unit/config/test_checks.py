@@ -1,17 +1,17 @@
-"""Contradictions between settings stop the service at the start, all told at once."""
+"""Contradictions between settings stop the start, and all are reported at once."""
 
 from __future__ import annotations
 
 import pytest
 
-from aistack.config.load import ConfigError, load
+from aistack.config.load import ConfigError, load_config
 
 NO_FILE = {"XDG_CONFIG_HOME": "/nowhere", "APPDATA": "/nowhere"}
 
 
 def problems(**env: str) -> list[str]:
     try:
-        load(None, NO_FILE | {f"AISTACK_{name}": value for name, value in env.items()})
+        load_config(None, NO_FILE | {f"AISTACK_{name}": value for name, value in env.items()})
     except ConfigError as exc:
         return list(exc.problems)
     return []
@@ -36,14 +36,14 @@ def test_a_device_twice() -> None:
 
 def test_auto_beside_others() -> None:
     (problem,) = problems(SLOTS__DEVICES="auto,cuda:0")
-    assert "stands alone" in problem
+    assert "must stand alone" in problem
 
 
 @pytest.mark.parametrize("section", ["OLLAMA", "QWEN_TTS"])
 @pytest.mark.parametrize("bound", ["cuda:7", "any"])
 def test_a_server_that_is_bound_to_no_slot(section: str, bound: str) -> None:
     (problem,) = problems(**{f"{section}__DEVICE": bound, "SLOTS__DEVICES": "cuda:0,cuda:1"})
-    assert problem == f"{section.lower()}.device = '{bound}' is none of slots.devices (cuda:0, cuda:1)."
+    assert problem == f"{section.lower()}.device = '{bound}' is not in slots.devices (cuda:0, cuda:1)."
 
 
 def test_weights_to_begin_with_but_no_folder() -> None:
@@ -51,5 +51,5 @@ def test_weights_to_begin_with_but_no_folder() -> None:
     assert "inference.root" in problem
 
 
-def test_all_are_told_at_once() -> None:
+def test_all_are_reported_at_once() -> None:
     assert len(problems(INFERENCE__MODEL="d20", OLLAMA__DEVICE="x", SLOTS__DEVICES="cpu,cpu")) == 3

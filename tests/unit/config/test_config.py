@@ -1,4 +1,4 @@
-"""The configuration: where each value comes from, and what a mistake is told as."""
+"""The configuration: where each value comes from, and how a mistake is reported."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from aistack.config import Config, Server, Slots
+from aistack.config import Config, EnginesSection, FakeSection, ServerSection, SlotsSection
 from aistack.config.addresses import format_address, parse_address
 from aistack.config.legacy import LEGACY
-from aistack.config.load import ConfigError, LoadedConfig, default_path, load, options
+from aistack.config.load import ConfigError, LoadedConfig, default_path, load_config, options
 from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
 from aistack.config.sample import sample
 from aistack.weights.hub import modelscope_cache
@@ -28,7 +29,9 @@ def read(
     """Load `text` as the named file, with nothing from the real environment."""
     path = tmp_path / "aistack.toml"
     path.write_text(text, encoding="utf-8")
-    return load(str(path), env or {}, {name.replace("__", "."): value for name, value in flags.items()})
+    return load_config(
+        str(path), env or {}, {name.replace("__", "."): value for name, value in flags.items()}
+    )
 
 
 def problems(tmp_path: Path, text: str = "", env: dict[str, str] | None = None) -> list[str]:
@@ -38,7 +41,7 @@ def problems(tmp_path: Path, text: str = "", env: dict[str, str] | None = None) 
 
 
 def test_defaults_without_file_or_environment(tmp_path: Path) -> None:
-    loaded = load(None, {"XDG_CONFIG_HOME": str(tmp_path), "APPDATA": str(tmp_path)})
+    loaded = load_config(None, {"XDG_CONFIG_HOME": str(tmp_path), "APPDATA": str(tmp_path)})
     assert loaded == LoadedConfig(Config(), None, ())
 
 
@@ -47,7 +50,7 @@ def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     env = {"AISTACK_SLOTS__WAIT_S": "20", "AISTACK_SLOTS__LINE_MAX": "30"}
     slots = read(tmp_path, text, env, slots__line_max=300).config.slots
     assert (slots.idle_unload_s, slots.wait_s, slots.line_max) == (1.0, 20.0, 300)
-    assert slots.wait_max_s == Slots().wait_max_s
+    assert slots.wait_max_s == SlotsSection().wait_max_s
 
 
 def test_the_file_is_the_named_one_then_the_environments_then_the_users(tmp_path: Path) -> None:
@@ -59,16 +62,16 @@ def test_the_file_is_the_named_one_then_the_environments_then_the_users(tmp_path
 
     env = {"XDG_CONFIG_HOME": str(tmp_path), "APPDATA": str(tmp_path)}
     write("aistack/aistack.toml", 1)
-    assert load(None, env).config.slots.wait_s == 1
-    assert load(None, env).path == default_path(env)
+    assert load_config(None, env).config.slots.wait_s == 1
+    assert load_config(None, env).path == default_path(env)
     env["AISTACK_CONFIG"] = write("environment.toml", 2)
-    assert load(None, env).config.slots.wait_s == 2
-    assert load(write("named.toml", 3), env).config.slots.wait_s == 3
+    assert load_config(None, env).config.slots.wait_s == 2
+    assert load_config(write("named.toml", 3), env).config.slots.wait_s == 3
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"The configuration file .* is not a file\."):
-        load(str(tmp_path), {})
+        load_config(str(tmp_path), {})
 
 
 def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +85,10 @@ def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> N
     for name in [name for name in os.environ if name in ("HOME", "XDG_CONFIG_HOME")]:
         monkeypatch.delenv(name)
     assert default_path({}) is None
-    loaded = load(None, {})
+    loaded = load_config(None, {})
     assert (loaded.path, loaded.config) == (None, Config())
     with pytest.raises(ConfigError, match="does not exist"):
-        load("~/aistack.toml", {})
+        load_config("~/aistack.toml", {})
     assert str(cache_dir({})) == "~/.cache/huggingface/hub"
     assert str(modelscope_cache({})) == "~/.cache/modelscope"
 
@@ -94,7 +97,7 @@ def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_named_file_must_exist(tmp_path: Path, env: dict[str, str]) -> None:
     named = None if env else str(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=r"The configuration file .* does not exist\."):
-        load(named, env)
+        load_config(named, env)
 
 
 VALUES = [
@@ -130,42 +133,42 @@ REFUSED_TEXT = [
         "slots.line_max = '3.9' in AISTACK_SLOTS__LINE_MAX: must be a whole number.",
     ),
     ("AISTACK_SLOTS__WAIT_S", "soon", "must be a number."),
-    ("AISTACK_SLOTS__WAIT_S", "nan", "must be between 0 and 2592000."),
+    ("AISTACK_SLOTS__WAIT_S", "nan", "must be from 0 to 2592000."),
     (
         "AISTACK_SLOTS__WAIT_S",
         "-1",
-        "slots.wait_s = -1.0 in AISTACK_SLOTS__WAIT_S: must be between 0 and 2592000.",
+        "slots.wait_s = -1.0 in AISTACK_SLOTS__WAIT_S: must be from 0 to 2592000.",
     ),
     ("AISTACK_WHISPER__BATCHED", "maybe", "must be true or false."),
-    ("AISTACK_LOG__LEVEL", "loud", 'must be "debug" or "info" or "warning" or "error".'),
-    ("AISTACK_SERVER__LISTEN", "11500", "must be one or more addresses like"),
-    ("AISTACK_SERVER__LISTEN", "::1:80", "must be one or more addresses like"),
+    ("AISTACK_LOG__LEVEL", "loud", "must be one of debug, info, warning, error."),
+    ("AISTACK_SERVER__LISTEN", "11500", "must be one or more addresses, such as"),
+    ("AISTACK_SERVER__LISTEN", "::1:80", "must be one or more addresses, such as"),
     ("AISTACK_MODELS__ALIASES", "x", "must be pairs separated by commas, like a=b,c=d."),
-    ("AISTACK_SLOTS__DEVICES", ",", "must be a list of at least one."),
+    ("AISTACK_SLOTS__DEVICES", ",", "must have at least 1 item."),
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "says"), REFUSED_TEXT)
-def test_environment_refusals(tmp_path: Path, name: str, text: str, says: str) -> None:
+@pytest.mark.parametrize(("name", "text", "message"), REFUSED_TEXT)
+def test_environment_refusals(tmp_path: Path, name: str, text: str, message: str) -> None:
     (only,) = problems(tmp_path, env={name: text})
-    assert says in only
+    assert message in only
 
 
 REFUSED_FILE = [
     (
         "[slots]\nidle_unlod_s = 1",
-        "there is no setting slots.idle_unlod_s; did you mean slots.idle_unload_s.",
+        "unknown setting slots.idle_unlod_s; did you mean slots.idle_unload_s.",
     ),
-    ("[slots]\napi_keys = []", "there is no setting slots.api_keys; did you mean server.api_keys."),
-    ("[slot]\nwait_s = 1", "there is no section [slot]; did you mean slots."),
-    ("idle_unload_s = 1", "there is no section [idle_unload_s]; did you mean slots.idle_unload_s."),
-    ("[zzz]", "there is no section [zzz]."),
+    ("[slots]\napi_keys = []", "unknown setting slots.api_keys; did you mean server.api_keys."),
+    ("[slot]\nwait_s = 1", "unknown section [slot]; did you mean slots."),
+    ("idle_unload_s = 1", "unknown section [idle_unload_s]; did you mean slots.idle_unload_s."),
+    ("[zzz]", "unknown section [zzz]."),
     ("slots = 1", "slots must be a table: [slots]."),
     ('[slots]\nline_max = "3"', "slots.line_max = '3' in "),
     ("[slots]\nline_max = true", "must be a whole number."),
     ("[slots]\nline_max = 3.0", "must be a whole number."),
     ("[slots]\nwait_s = 1" + "0" * 400, "must be a number."),
-    ("[slots]\nwait_s = inf", "must be between 0 and 2592000."),
+    ("[slots]\nwait_s = inf", "must be from 0 to 2592000."),
     ("[slots]\npreload = 5", "must be a string."),
     ("[whisper]\nbatched = 1", "must be true or false."),
     ('[server]\nlisten = "127.0.0.1:1"', 'must be a list of strings, like ["a", "b"].'),
@@ -174,14 +177,14 @@ REFUSED_FILE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "says"), REFUSED_FILE)
-def test_file_refusals_name_the_file(tmp_path: Path, text: str, says: str) -> None:
+@pytest.mark.parametrize(("text", "message"), REFUSED_FILE)
+def test_file_refusals_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     (only,) = problems(tmp_path, text)
-    assert says in only
+    assert message in only
     assert "aistack.toml" in only
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, "[slots]\nwat = 1\nwait_s = -1", {"AISTACK_SLOTS__LINE_MAX": "x"})
     assert len(found) == 3
 
@@ -302,16 +305,18 @@ def test_legacy_targets_exist() -> None:
 
 
 def test_rules_hold_for_code_too() -> None:
-    with pytest.raises(ValueError, match="idle_unload_s must be between 0 and"):
-        Slots(idle_unload_s=-1)
+    with pytest.raises(ValueError, match="idle_unload_s must be from 0 to"):
+        SlotsSection(idle_unload_s=-1)
     with pytest.raises(ValueError, match="listen must be one or more addresses"):
-        Server(listen=())
+        ServerSection(listen=())
+    with pytest.raises(ValueError, match="spare must be one of auto, on, off"):
+        evolve(EnginesSection(), spare="yes")
+    with pytest.raises(ValueError, match="kill_after_s must be from 0 to"):
+        FakeSection(kill_after_s=-1)
 
 
 def test_every_setting_has_its_sentence() -> None:
-    assert not [
-        o.path for o in options() if not str(o.attribute.metadata["says"]).endswith((".", "..."))
-    ]
+    assert not [o.path for o in options() if not o.field.sentence.endswith((".", "..."))]
 
 
 def test_every_default_keeps_its_rule() -> None:
@@ -348,9 +353,9 @@ def test_bad_addresses(text: str) -> None:
 def test_an_upstream_shares_a_card_that_is_there(section: str) -> None:
     env = {"AISTACK_SLOTS__DEVICES": "cuda:0,cuda:1", f"AISTACK_{section.upper()}__DEVICE": "cuda:7"}
     with pytest.raises(ConfigError) as refused:
-        load(None, env)
+        load_config(None, env)
     (problem,) = refused.value.problems
     assert problem.startswith(f"{section}.device = 'cuda:7'")
     assert "cuda:0, cuda:1" in problem
     env[f"AISTACK_{section.upper()}__DEVICE"] = "cuda:1"
-    assert getattr(load(None, env).config, section).device == "cuda:1"
+    assert getattr(load_config(None, env).config, section).device == "cuda:1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aistack.config import Config, InferenceSection, Models, Slots
+from aistack.config import Config, InferenceSection, ModelsSection, SlotsSection
 from aistack.doctor.config import models, named, read
 from aistack.doctor.findings import GROUPS, Finding, FindingState, as_json, broken, page
 from aistack.engines.base import ModelCard
@@ -55,7 +55,7 @@ def test_directories_that_are_named(tmp_path: Path) -> None:
     half.mkdir()
     (half / "model.bin").write_bytes(b"x")
     local = {"good": str(TINY), "half": str(half), "gone": str(tmp_path / "gone")}
-    found = named(Config(models=Models(local=local)), FACTS)
+    found = named(Config(models=ModelsSection(local=local)), FACTS)
     assert states(found) == {
         "models.local.good": FindingState.WORKS,
         "models.local.half": FindingState.BROKEN,
@@ -74,7 +74,7 @@ def test_directories_that_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_the_model_to_preload(model: str, state: FindingState) -> None:
-    assert states(named(Config(slots=Slots(preload=model)), FACTS)) == {"slots.preload": state}
+    assert states(named(Config(slots=SlotsSection(preload=model)), FACTS)) == {"slots.preload": state}
 
 
 def test_the_root_of_the_internal_api(tmp_path: Path) -> None:

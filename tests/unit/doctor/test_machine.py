@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from aistack.config import Config, Server
+from aistack.config import Config, ServerSection
 from aistack.doctor import machine as doctor_machine
 from aistack.doctor.findings import FindingState
 from aistack.doctor.machine import cards, disk, ports
@@ -101,7 +101,7 @@ def test_no_card(
 
 
 def places(spool: Path, home: Path) -> dict[str, Any]:
-    config = Config(server=Server(spool_dir=str(spool)))
+    config = Config(server=ServerSection(spool_dir=str(spool)))
     found = disk(config, {"HF_HOME": str(home), "MODELSCOPE_CACHE": str(home / "ms")})
     return {each.name: each for each in found}
 
@@ -145,7 +145,7 @@ def listening() -> Iterator[str]:
 
 
 async def port(address: str) -> Any:
-    (found,) = await ports(Config(server=Server(listen=(address,))))
+    (found,) = await ports(Config(server=ServerSection(listen=(address,))))
     return found
 
 

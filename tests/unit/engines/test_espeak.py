@@ -184,6 +184,10 @@ def test_a_plain_body_is_openais() -> None:
         "Hi", "nova", 2.0, "wav", "de"
     )
     assert speak_request(json.dumps(body | {"language": "Auto"}).encode()).language is None
+    nulls = dict.fromkeys(("voice", "speed", "response_format", "language"))
+    for voice in (None, {"id": None}):
+        plain = speak_request(json.dumps({"input": "Hi"} | nulls | {"voice": voice}).encode())
+        assert plain == SynthesisRequest("Hi", "alloy", 1.0, "mp3")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +205,7 @@ def test_a_plain_body_is_openais() -> None:
         (b'{"input": "x", "speed": NaN}', "invalid_field", "speed"),
         (b'{"input": "x", "speed": -Infinity}', "invalid_field", "speed"),
         (b'{"input": "x", "speed": 1' + b"0" * 400 + b"}", "invalid_field", "speed"),
+        (b'{"input": "x", "speed": 1%s}' % (b"0" * 400), "invalid_field", "speed"),
         (b'{"input": "x", "response_format": "midi"}', "invalid_field", "response_format"),
         (b'{"input": "x", "response_format": []}', "invalid_field", "response_format"),
     ],

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from aistack.chunks import Transcript
-from aistack.config import Log
+from aistack.config import LogSection
 from aistack.jobs import Outcome, OutcomeKind, Phase
 from aistack.observe import log
 from aistack.observe.log_ring import RING
@@ -45,7 +45,7 @@ def lines(tmp_path: Path) -> Iterator[Lines]:
     fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
     def run(do: Callable[[], object], **settings: str) -> list[dict[str, Any]]:
-        log.configure(Log(**{"format": "json", **settings}), fd)
+        log.configure(LogSection(**{"format": "json", **settings}), fd)
         do()
         log.close()
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -118,7 +118,7 @@ def test_values_that_json_does_not_know(lines: Lines) -> None:
 def test_pretty_lines_cannot_steer_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "log"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    log.configure(Log(format="pretty"), fd)
+    log.configure(LogSection(format="pretty"), fd)
     structlog.get_logger("aistack.x").info("hello", path="/\x1b[2J")
     log.close()
     os.close(fd)
@@ -145,7 +145,7 @@ def test_a_transition_line_at_debug(lines: Lines) -> None:
 
 
 def test_configuring_again_does_not_double_lines(lines: Lines) -> None:
-    log.configure(Log())
+    log.configure(LogSection())
     assert len(lines(lambda: structlog.get_logger("aistack.x").info("once"))) == 1
 
 
@@ -155,7 +155,7 @@ def test_configuring_again_does_not_double_lines(lines: Lines) -> None:
 def test_a_reader_that_left_costs_lines_not_requests(capsys: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    sink = log.configure(Log(format="json"), writing)
+    sink = log.configure(LogSection(format="json"), writing)
     for number in range(3):
         structlog.get_logger("aistack.x").info("into the void", number=number)
         sink.flush()
@@ -177,7 +177,7 @@ def test_a_full_disk_costs_lines_and_their_number_is_told(
         return write(fd, data)
 
     monkeypatch.setattr("aistack.observe.log_sink.os.write", small_disk)
-    sink = log.configure(Log(format="json"), room)
+    sink = log.configure(LogSection(format="json"), room)
     for _ in range(3):
         structlog.get_logger("aistack.x").info("no room")
         sink.flush()
@@ -241,7 +241,7 @@ def test_a_line_that_cannot_be_formatted_raises_nothing_and_tells_no_arguments(
 ) -> None:
     path = tmp_path / "log"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    sink = log.configure(Log(format="json"), fd)
+    sink = log.configure(LogSection(format="json"), fd)
     sink.handle(logging.LogRecord("some.library", logging.WARNING, "", 0, "%d", ("user words",), None))
     log.close()
     os.close(fd)
@@ -263,7 +263,7 @@ def test_the_ring_keeps_lines_as_json_however_they_are_shown(shown: str, lines: 
         lines(run, level="debug")
     else:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        log.configure(Log(level="debug", format="pretty"), nowhere)
+        log.configure(LogSection(level="debug", format="pretty"), nowhere)
         run()
         log.close()
         os.close(nowhere)

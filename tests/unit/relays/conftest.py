@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
-from aistack.contract.relay_request import RelayRequest, chat_request, relay_request
+from aistack.contract.relay_request import RelayRequest, relay_request, relayed_chat
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Route, Slot, Snapshot, Transition
 from aistack.jobs import events as ev
@@ -97,7 +97,7 @@ class World:
         value = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]} | members
         if stream:
             value["stream"] = True
-        request = chat_request(json.dumps(value).encode() if body is None else body)
+        request = relayed_chat(json.dumps(value).encode() if body is None else body)
         what = Relayed.CHAT_STREAM if request.stream else Relayed.CHAT_WHOLE
         route = Route("ollama", request.model or "", self.ollama.vram, "cpu")
         return Job(job_id(), "r", Op.CHAT, route, request, RelayWire(what))

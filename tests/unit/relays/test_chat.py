@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from aistack.chunks import Piece, Vram
-from aistack.contract.relay_request import chat_request
+from aistack.contract.relay_request import relayed_chat
 from aistack.errors import BackendFault
 from aistack.jobs.effects import CloseStream
 from tests.doubles.ollama import Ollama as OllamaDouble
@@ -83,14 +83,14 @@ async def test_a161_only_content_type_and_accept_go_up(world: World, ollama: Oll
 @pytest.mark.parametrize("body", [b"", b"nope", b'{"a":', b"\xff{}", b"[" * 100_000])
 def test_a186_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(BackendFault) as caught:
-        chat_request(body)
+        relayed_chat(body)
     assert (caught.value.fault.status, caught.value.fault.code.value) == (400, "invalid_body")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"5", b"null", b"true"])
 def test_a187_json_that_is_no_object_is_malformed(body: bytes) -> None:
     with pytest.raises(BackendFault) as caught:
-        chat_request(body)
+        relayed_chat(body)
     assert caught.value.fault.status == 400
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from aistack.config import Server
+from aistack.config import ServerSection
 from aistack.relays.qwen_tts import QwenTtsSettings
 
 CONTRIB = Path(__file__).parents[3] / "contrib"
@@ -72,7 +72,7 @@ def test_health_checks_ask_the_port_that_is_served(name: str) -> None:
     ast.parse(code)
     for key in ("interval", "timeout", "start_period"):
         assert DURATION.fullmatch(health[key])
-    port = "8091" if name == "tts_qwen3" else Server().listen[0].rpartition(":")[2]
+    port = "8091" if name == "tts_qwen3" else ServerSection().listen[0].rpartition(":")[2]
     assert f"http://127.0.0.1:{port}/health" in code
 
 
@@ -101,7 +101,7 @@ def test_the_gateway_gives_up_what_it_does_not_need() -> None:
     assert one["read_only"] is True and one["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in one["security_opt"]
     grace = int(one["stop_grace_period"].removesuffix("s"))
-    assert grace > Server().drain_grace_s + 10
+    assert grace > ServerSection().drain_grace_s + 10
     dockerfile = (CONTRIB / "docker" / "gateway" / "Dockerfile").read_text()
     assert one["build"]["dockerfile"] == "contrib/docker/gateway/Dockerfile"
     assert re.search(r"^USER aistack$", dockerfile, re.M)
@@ -120,7 +120,7 @@ def test_the_unit_is_one_and_is_hardened() -> None:
     assert set(unit.sections()) == {"Unit", "Service", "Install"}
     service = unit["Service"]
     assert service["ExecStart"].endswith("/aistack serve")
-    assert float(service["TimeoutStopSec"]) > Server().drain_grace_s + 10
+    assert float(service["TimeoutStopSec"]) > ServerSection().drain_grace_s + 10
     for name in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "RestrictNamespaces", "DynamicUser"):
         assert service[name] == "yes", name
     assert service["ProtectSystem"] == "strict" and service["CapabilityBoundingSet"] == ""

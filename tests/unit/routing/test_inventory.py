@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -15,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from attrs import evolve
 
-from aistack.config import Config, Engines, Models
-from aistack.contract.converters import from_json, to_json
+from aistack.config import Config, EnginesSection, ModelsSection
+from aistack.contract.converters import structure, to_json
 from aistack.contract.public import ModelEntry, ModelsList
 from aistack.engines.base import ModelCard
 from aistack.errors import BackendFault, Code
@@ -120,7 +121,7 @@ def by_id(listed: ModelsList) -> dict[str, ModelEntry]:
 
 async def test_a29_a30_a31_a32_every_entry_is_the_contracts(build: Build) -> None:
     listed = await build(*CARDS).models()
-    plain = from_json(to_json(listed), ModelsList)
+    plain = structure(json.loads(to_json(listed)), ModelsList)
     assert plain == listed and listed.object == "list"
     for entry in listed.data:
         assert entry.object == "model" and entry.id and entry.owned_by
@@ -146,7 +147,9 @@ async def test_a34_a36_a38_the_alias(build: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [Config(engines=Engines(disabled=("whisper", "sphinx"))), Config()], ids=["off", "absent"]
+    "config",
+    [Config(engines=EnginesSection(disabled=("whisper", "sphinx"))), Config()],
+    ids=["off", "absent"],
 )
 async def test_a35_no_alias_without_engines(build: Build, config: Config) -> None:
     lacking = () if config.engines.disabled else ("whisper", "sphinx")
@@ -203,7 +206,7 @@ async def test_others_come_last(build: Build) -> None:
 async def test_local_directories_are_listed_beside_whisper(build: Build, tmp_path: Path) -> None:
     weights = tmp_path / "model.bin"
     weights.write_bytes(b"x")
-    config = Config(models=Models(local={"ours": str(tmp_path), "gone": str(tmp_path / "no")}))
+    config = Config(models=ModelsSection(local={"ours": str(tmp_path), "gone": str(tmp_path / "no")}))
     stock = build("whisper", config=config)
     entries = by_id(await stock.models({Resident("whisper", "ours")}))
     assert list(entries) == ["auto", SMALL, "ours"], "a directory without weights would not serve"
@@ -216,7 +219,7 @@ async def test_local_directories_are_listed_beside_whisper(build: Build, tmp_pat
 async def test_a_size_with_weights_of_its_own_is_listed_once(build: Build, tmp_path: Path) -> None:
     weights = tmp_path / "model.bin"
     weights.write_bytes(b"x")
-    stock = build("whisper", "sphinx", config=Config(models=Models(local={SMALL: str(tmp_path)})))
+    stock = build("whisper", "sphinx", config=Config(models=ModelsSection(local={SMALL: str(tmp_path)})))
     assert ids(await stock.models()) == ["auto", SMALL, SPHINX]
     entry = await stock.entry(SMALL)
     assert entry.owned_by == "openai"
@@ -267,7 +270,7 @@ async def test_an_engine_with_its_own_interpreter_counts_as_installed(build: Bui
 
 async def test_an_engine_that_is_switched_off_is_not_even_imported(build: Build) -> None:
     stock = Inventory(
-        Config(engines=Engines(disabled=("broken",))),
+        Config(engines=EnginesSection(disabled=("broken",))),
         engines={"broken": "no.such.module:Thing"},
         environ={},
     )
@@ -304,7 +307,7 @@ async def test_a_look_at_the_disk_is_believed_for_a_moment(build: Build) -> None
 
 
 async def test_aliases_of_the_configuration_are_known(build: Build) -> None:
-    config = Config(models=Models(aliases={"mine": SPHINX}))
+    config = Config(models=ModelsSection(aliases={"mine": SPHINX}))
     assert (await build("sphinx", config=config).route("mine", None, False)).model_id == SPHINX
 
 
@@ -437,7 +440,7 @@ async def test_no_hub_at_all(no_proxy: None, endpoint: str) -> None:
     [(SMALL, "small"), ("whisper-large-v3-turbo", "large-v3-turbo"), ("ours", "weights/ours")],
 )
 def test_whisper_is_told_a_size_or_a_directory(model: str, source: str) -> None:
-    config = Config(models=Models(local={"ours": "weights/ours"}))
+    config = Config(models=ModelsSection(local={"ours": "weights/ours"}))
     spec = specification(config, Resident("whisper", model), "cuda:1")
     assert (spec.id, spec.source, spec.device) == (model, source, "cuda:1")
     assert spec.options == {"batch_size": 8}
@@ -445,7 +448,7 @@ def test_whisper_is_told_a_size_or_a_directory(model: str, source: str) -> None:
 
 def test_options_come_from_the_configuration(build: Build) -> None:
     config = Config(
-        engines=Engines(threads=3),
+        engines=EnginesSection(threads=3),
         whisper=evolve(Config().whisper, compute_type="int8", batch_size=4),
     )
     stock = build("whisper", "sphinx", config=config)

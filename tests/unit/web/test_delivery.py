@@ -10,7 +10,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from aistack.config import Config, Server, Slots
+from aistack.config import Config, ServerSection, SlotsSection
 from aistack.web.delivery import deliver
 from aistack.web.keys import SCHEDULER, nothing
 from aistack.web.openapi.operation import Operation
@@ -48,7 +48,9 @@ async def asked(
 
 
 def quick(heartbeat_s: float = 10.0, send_timeout_s: float = 120.0) -> Config:
-    return Config(server=Server(send_timeout_s=send_timeout_s), slots=Slots(heartbeat_s=heartbeat_s))
+    return Config(
+        server=ServerSection(send_timeout_s=send_timeout_s), slots=SlotsSection(heartbeat_s=heartbeat_s)
+    )
 
 
 # --- whole answers ---

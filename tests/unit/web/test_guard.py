@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aistack.config import Config, Server
+from aistack.config import Config, ServerSection
 from aistack.service.app import own_names
 from aistack.web.guard import host_allowed, key_accepted, listed, needs_key, origin_allowed, split_host
 
@@ -97,7 +97,9 @@ def test_a1_the_default_address() -> None:
 
 
 def test_own_names_are_the_listened_and_configured_ones_too() -> None:
-    names = own_names(Config(server=Server(listen=("gpu.example.com:1",), allowed_hosts=("B.example",))))
+    names = own_names(
+        Config(server=ServerSection(listen=("gpu.example.com:1",), allowed_hosts=("B.example",)))
+    )
     assert {"gpu.example.com", "b.example"} <= names
 
 

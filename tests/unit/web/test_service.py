@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from aistack.config import Config, Engines, Server, Slots
+from aistack.config import Config, EnginesSection, ServerSection, SlotsSection
 from aistack.config.backends import FakeSection
 from aistack.engines.fake import FakeEngine
 from aistack.jobs.model import Transition
@@ -86,9 +86,9 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
             ended.put_nowait(transition.job.outcome.ended.value)
 
     config = Config(
-        server=Server(spool_dir=str(spool), drain_grace_s=0.1),
-        slots=Slots(devices=("cpu",), idle_unload_s=0, **slots),
-        engines=Engines(spare="off", nice=0, kill_after_s=0.3),
+        server=ServerSection(spool_dir=str(spool), drain_grace_s=0.1),
+        slots=SlotsSection(devices=("cpu",), idle_unload_s=0, **slots),
+        engines=EnginesSection(spare="off", nice=0, kill_after_s=0.3),
     )
     app = assemble(config, [note], FAKE)
     runner = make_runner(app)
@@ -270,10 +270,15 @@ async def test_a_scheduler_that_ends_breaks_the_service(
 
 
 def test_settings_of_engines() -> None:
-    config = Config(engines=Engines(kill_after_s=5.0), fake=FakeSection(kill_after_s=2.0, python="py"))
+    config = Config(
+        engines=EnginesSection(kill_after_s=5.0), fake=FakeSection(kill_after_s=2.0, python="py")
+    )
     made = settings_of(config, FakeEngine(), "x:Y")
     assert (made.name, made.target, made.python, made.kill_after_s) == ("fake", "x:Y", "py", 2.0)
-    assert settings_of(Config(engines=Engines(kill_after_s=5.0)), FakeEngine(), "").kill_after_s == 5.0
+    assert (
+        settings_of(Config(engines=EnginesSection(kill_after_s=5.0)), FakeEngine(), "").kill_after_s
+        == 5.0
+    )
     assert settings_of(Config(), FakeEngine(), "").kill_after_s == FakeEngine.kill_after_s
     assert [device_of(name) for name in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
-    assert [spare(Config(engines=Engines(spare=word))) for word in ("on", "off")] == [True, False]
+    assert [spare(Config(engines=EnginesSection(spare=word))) for word in ("on", "off")] == [True, False]

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion10
 from aiohttp.test_utils import make_mocked_request
 
-from aistack.config import Config, Server
+from aistack.config import Config, ServerSection
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.jobs.model import Resident, Slot, Snapshot, evolve
 from aistack.jobs.states import Op, State, Step
@@ -247,7 +247,7 @@ async def test_a29_the_list() -> None:
 
 # --- keys ---
 
-KEYED = Config(server=Server(api_keys=("s3cret", "other")))
+KEYED = Config(server=ServerSection(api_keys=("s3cret", "other")))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_every_operation_says_the_guard_its_path_has() -> None:
 # --- the browser guard ---------------------------------------------------------------------------------
 
 GUARDED = Config(
-    server=Server(allowed_origins=("https://App.example/",), allowed_hosts=("gpu.example.com",))
+    server=ServerSection(allowed_origins=("https://App.example/",), allowed_hosts=("gpu.example.com",))
 )
 
 
@@ -412,7 +412,7 @@ async def test_the_drain_comes_before_connections_are_cut() -> None:
         return web.Response(body=b"told")
 
     scheduler.on_drain = told.set
-    config = Config(server=Server(drain_grace_s=7.0))
+    config = Config(server=ServerSection(drain_grace_s=7.0))
     async with serving(config, scheduler, (Operation("GET", "/waits", waits, "", ()),)) as served:
         raw = await served.connect()
         await raw.send(get("/waits"))

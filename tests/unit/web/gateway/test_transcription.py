@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aistack.chunks import Notice, Segment, Transcript, TranscriptionRequest
-from aistack.config import Config, Server, Slots
-from aistack.contract.converters import form
+from aistack.config import Config, ServerSection, SlotsSection
+from aistack.contract.forms import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.errors import internal
 from aistack.jobs.effects import Emit
@@ -24,7 +24,7 @@ PATH = "/v1/audio/transcriptions"
 
 
 def config(folder: Path) -> Config:
-    return Config(server=Server(spool_dir=str(folder)))
+    return Config(server=ServerSection(spool_dir=str(folder)))
 
 
 def ask(path: str = PATH, headers: dict[str, str] | None = None, **fields: str) -> bytes:
@@ -224,7 +224,9 @@ async def test_a133_a134_a_failure_in_a_stream_is_its_last_event(tmp_path: Path)
 
 
 async def test_a_stream_is_kept_alive_while_the_model_loads(tmp_path: Path) -> None:
-    settings = Config(server=Server(spool_dir=str(tmp_path)), slots=Slots(heartbeat_s=0.05))
+    settings = Config(
+        server=ServerSection(spool_dir=str(tmp_path)), slots=SlotsSection(heartbeat_s=0.05)
+    )
     async with serving(settings) as served:
         raw = await served.connect()
         await raw.send(ask(stream="true"))

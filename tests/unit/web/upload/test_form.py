@@ -20,7 +20,7 @@ from aiohttp import web
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from aistack.config import Config, Server, Slots
+from aistack.config import Config, ServerSection, SlotsSection
 from aistack.jobs.model import Slot, Snapshot
 from aistack.jobs.states import Mode, Op
 from aistack.web.answers import json_answer
@@ -94,7 +94,7 @@ ROUTES = (
 
 
 def spooling(folder: Path, **server: Any) -> Config:
-    return Config(server=Server(spool_dir=str(folder), **server))
+    return Config(server=ServerSection(spool_dir=str(folder), **server))
 
 
 async def send(tmp_path: Path, request: bytes, **server: Any) -> Answered:
@@ -547,7 +547,7 @@ async def test_a_client_that_asks_is_told_to_go_on_only_when_nothing_speaks_agai
 
 async def test_the_key_is_looked_at_before_a_body_is_asked_for(tmp_path: Path) -> None:
     route = Operation("POST", "/v1/upload", upload, "", ())
-    config = evolve(spooling(tmp_path), server=Server(api_keys=("k",), spool_dir=str(tmp_path)))
+    config = evolve(spooling(tmp_path), server=ServerSection(api_keys=("k",), spool_dir=str(tmp_path)))
     async with serving(config, operations=(route,)) as served:
         answered = await served.say(post("/v1/upload", b"", **EXPECT, Content_Length="1000"))
     assert answered.status == 401
@@ -573,14 +573,14 @@ async def test_the_key_is_looked_at_before_a_body_is_asked_for(tmp_path: Path) -
     ],
 )
 def test_patience(prefer: list[str], seconds: float, applied: str | None) -> None:
-    found = patience(prefer, Slots())
+    found = patience(prefer, SlotsSection())
     assert found.seconds == seconds
     assert found.headers == ((("Preference-Applied", f"wait={applied}"),) if applied else ())
 
 
 def test_patience_by_setting() -> None:
-    assert patience([], Slots(wait_s=12.0)).seconds == 12.0
-    assert patience(["wait=0"], Slots(wait_s=12.0)).seconds == 0.0
+    assert patience([], SlotsSection(wait_s=12.0)).seconds == 12.0
+    assert patience(["wait=0"], SlotsSection(wait_s=12.0)).seconds == 0.0
 
 
 # --- JSON ---
@@ -601,7 +601,7 @@ def test_patience_by_setting() -> None:
     ],
 )
 async def test_json_bodies(body: bytes, status: int) -> None:
-    config = Config(server=Server(max_json_bytes=1_500_000))
+    config = Config(server=ServerSection(max_json_bytes=1_500_000))
     async with serving(config, operations=ROUTES) as served:
         for request in (post("/json", body, "text/anything"), chunked("/json", body, 65536)):
             answered = await served.say(request)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aistack.config import Config, Server
+from aistack.config import Config, ServerSection
 from aistack.web.upload import multipart as forms
 from aistack.web.upload.charsets import SUPPORTED
 from tests.doubles.web import Answered, Served, a_file, get, multipart, named, post, serving, soon
@@ -33,7 +33,7 @@ def upload(*parts: tuple[str, bytes]) -> bytes:
 
 
 async def send(tmp_path: Path, request: bytes) -> Answered:
-    config = Config(server=Server(spool_dir=str(tmp_path)))
+    config = Config(server=ServerSection(spool_dir=str(tmp_path)))
     async with serving(config, operations=ROUTES) as served:
         return await served.say(request)
 
@@ -200,7 +200,7 @@ async def test_a_form_does_not_stop_the_loop_by_its_charset(tmp_path: Path, door
         else [(named("_charset_"), b"punycode"), (named("prompt"), data)]
     )
     quarter = slowly(size // 2)
-    async with serving(Config(server=Server(spool_dir=str(tmp_path)))) as served:
+    async with serving(Config(server=ServerSection(spool_dir=str(tmp_path)))) as served:
         request = post("/v1/audio/transcriptions", multipart(*parts, a_file()))
         answering = asyncio.ensure_future(served.say(request))
         try:
@@ -239,7 +239,9 @@ async def test_a_long_content_type_is_read_in_one_pass(tmp_path: Path) -> None:
     """Read as the header of a mail it takes the square of its length: a third of a second here."""
     kind = "multipart/form-data; boundary=xBOUNDx" + ';a=";"' * 1300
     asked = post("/upload", multipart(a_file()), kind)
-    async with serving(Config(server=Server(spool_dir=str(tmp_path))), operations=ROUTES) as served:
+    async with serving(
+        Config(server=ServerSection(spool_dir=str(tmp_path))), operations=ROUTES
+    ) as served:
         await served.say(asked)
         with cost() as own:
             json.loads(json.dumps(list(range(100_000))))
