@@ -11,7 +11,7 @@ from typing import Any
 
 from aistack.chunks import SynthesisRequest
 from aistack.contract.relay_request import json_object
-from aistack.errors import BackendFault, Code, malformed
+from aistack.errors import BackendFault, Code, body_not_object, malformed, missing_field
 
 FORMATS: Mapping[str, str] = {
     "mp3": "audio/mpeg",
@@ -80,10 +80,10 @@ def speak_request(body: bytes) -> SynthesisRequest:
     """The request in an OpenAI speech body. Raises BackendFault (400); unknown fields are ignored."""
     asked = json_object(body)
     if asked is None:
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
+        raise BackendFault(body_not_object())
     text = asked.get("input")
     if text is None:
-        raise BackendFault(malformed("The field input is missing.", Code.MISSING_FIELD, "input"))
+        raise BackendFault(missing_field("input"))
     if not isinstance(text, str) or not text.strip():
         raise _invalid("input", "must be a text that is not empty")
     if len(text) > INPUT_CHARS:

@@ -25,7 +25,7 @@ from aistack.chunks import (
     Word,
     separator,
 )
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import ErrorKind, Fault, not_installed
 
 Yielded = Chunk | Progress
 
@@ -123,12 +123,7 @@ class Relay(Protocol):
 
 def missing(engine: Engine) -> Fault:
     """The 503 for a model whose library is not installed."""
-    return Fault(
-        ErrorKind.NETWORK,
-        Code.BACKEND_MISSING,
-        f"{engine.provider} is not installed on this server. Install it with: {engine.install}",
-        engine.provider,
-    )
+    return not_installed(engine.provider, engine.install)
 
 
 def spaced(

@@ -112,7 +112,7 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     """Why a model could not be loaded, as a consumer will read it: 413 for memory, else 503."""
     if is_out_of_memory(exc):
         return out_of_memory(provider, "load the model")
-    return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
+    return Fault(Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
 
 
 def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:

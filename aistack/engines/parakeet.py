@@ -346,7 +346,6 @@ def weights_on_disk(source: str, environ: Mapping[str, str]) -> bool:
 
 def _bad_granularity(provider: str) -> Fault:
     return Fault(
-        ErrorKind.MALFORMED,
         Code.INVALID_FIELD,
         "segment_granularity must be `sentence` or `subtitle`.",
         provider,

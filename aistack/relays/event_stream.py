@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 
 from aistack.chunks import Piece, Tail
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 from aistack.relays.sse_end import StreamEnd
 from aistack.relays.upstream import Sessions, Upstream
 
@@ -72,7 +72,6 @@ async def events(
 def truncated(provider: str) -> Fault:
     """The upstream closed its stream as if it were complete, and it is not."""
     return Fault(
-        ErrorKind.UNKNOWN,
         Code.UPSTREAM_ERROR,
         f"{provider} ended the stream in the middle of its answer.",
         provider,

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from aistack.chunks import Vram
 from aistack.engines.base import ModelCard
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, malformed
+from aistack.errors import BackendFault, Code, Fault, malformed, not_installed
 from aistack.jobs.model import Route
 from aistack.weights.whisper_sizes import SIZES
 
@@ -267,7 +267,6 @@ def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
     tried = next((each for each in _candidates(hint, translate, facts) if each != EMBEDDED), None)
     if tried is not None:
         return Fault(
-            ErrorKind.NETWORK,
             Code.MODEL_LOAD_FAILED,
             f"The weights of {_default(tried, facts)} are not on this machine and the model hub cannot "
             "be reached. Connect it once, or name a directory with the weights in models.local.",
@@ -283,7 +282,7 @@ def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
         help_ = "Whisper is switched off by engines.disabled."
     else:
         help_ = f"Install one with: {install}"
-    return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, f"{what} {help_}")
+    return Fault(Code.BACKEND_MISSING, f"{what} {help_}")
 
 
 # --- what is known of an engine ----------------------------------------------------------------------
@@ -330,8 +329,6 @@ def _not_installed(engine: str, facts: Facts) -> Fault:
     provider = _provider(engine, facts)
     if engine in facts.disabled:
         message = f"{provider} is switched off on this server by engines.disabled."
-    else:
-        here = facts.engines.get(engine)
-        install = here.install if here else FAMILIES[engine].install
-        message = f"{provider} is not installed on this server. Install it with: {install}"
-    return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, message, provider)
+        return Fault(Code.BACKEND_MISSING, message, provider)
+    here = facts.engines.get(engine)
+    return not_installed(provider, here.install if here else FAMILIES[engine].install)

@@ -14,7 +14,7 @@ import ipaddress
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 
 _LOCAL_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -112,13 +112,33 @@ def key_accepted(authorization: str | None, keys: Sequence[str]) -> bool:
 def unauthorized() -> Fault:
     """401: no key, or a wrong one."""
     return Fault(
-        ErrorKind.MALFORMED,
-        Code.UNAUTHORIZED,
-        "This server asks for a key: send it as Authorization: Bearer <key>.",
-        status_override=401,
+        Code.UNAUTHORIZED, "This server asks for a key: send it as Authorization: Bearer <key>."
     )
 
 
-def forbidden(message: str) -> Fault:
-    """403: the browser guard."""
-    return Fault(ErrorKind.MALFORMED, Code.FORBIDDEN_ORIGIN, message, status_override=403)
+def no_internal_key() -> Fault:
+    """503: the internal API is closed until it has a key."""
+    return Fault(Code.NOT_CONFIGURED, "The internal API has no key: set inference.api_key to open it.")
+
+
+def wrong_internal_key(header: str) -> Fault:
+    """401: no internal key in `header`, or a wrong one."""
+    return Fault(Code.UNAUTHORIZED, f"The internal API asks for its key in {header}.")
+
+
+def foreign_host() -> Fault:
+    """403: a `Host` that an attacker's DNS could point at us."""
+    return Fault(
+        Code.FORBIDDEN_ORIGIN,
+        "This host name is not one of the server's own. "
+        "If it should be, add it to server.allowed_hosts.",
+    )
+
+
+def foreign_origin() -> Fault:
+    """403: a web page that is neither ours nor allowed."""
+    return Fault(
+        Code.FORBIDDEN_ORIGIN,
+        "Pages of this origin may not call this server. "
+        "If they should, add the origin to server.allowed_origins.",
+    )

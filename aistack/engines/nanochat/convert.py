@@ -15,7 +15,7 @@ from aistack.chunks import Progress, Report
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.engines.nanochat.tokenizer import ASSISTANT, BOS, speaks_nanochat, token_id
 from aistack.engines.nanochat.weights import COMPILED, PROVIDER, Checkpoint
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ _VOCABULARY = {
 def refused(tag: str, why: str) -> BackendFault:
     """503: these weights cannot be loaded, and `why` says so in a sentence."""
     message = f"The weights {tag} could not be loaded: {why}"
-    return BackendFault(Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, PROVIDER))
+    return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, PROVIDER))
 
 
 def renamed(name: str) -> str | None:

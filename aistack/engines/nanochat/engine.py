@@ -26,7 +26,7 @@ from aistack.engines.nanochat.prompt import Format, NanochatFormat, PlainFormat,
 from aistack.engines.nanochat.sampling import Sampler
 from aistack.engines.nanochat.tokenizer import read_tokenizer, speaks_nanochat
 from aistack.engines.nanochat.weights import PROVIDER, Weights
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, context_overflow, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -158,17 +158,7 @@ def room(context: int | None, prompt: int, wanted: int | None) -> int:
         return wanted if wanted is not None else 512
     left = context - prompt
     if left < (1 if wanted is None else wanted):
-        asked = "" if wanted is None else f" and max_tokens {wanted}"
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.CONTEXT_OVERFLOW,
-                f"The conversation ({prompt} tokens){asked} need more than the {context} tokens that "
-                "these weights can look back on. Shorten the conversation or lower max_tokens.",
-                PROVIDER,
-                param="messages" if left < 1 else "max_tokens",
-            )
-        )
+        raise BackendFault(context_overflow(PROVIDER, prompt, wanted, context))
     return left if wanted is None else wanted
 
 
@@ -236,7 +226,6 @@ def dtype_of(name: str, device: str) -> torch.dtype:
     if name not in known:
         raise BackendFault(
             Fault(
-                ErrorKind.NETWORK,
                 Code.NOT_CONFIGURED,
                 "inference.dtype must be auto, float32, bfloat16 or float16.",
                 PROVIDER,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from aistack.engines.nanochat.weights import PROVIDER
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,7 +59,7 @@ class _Restricted(pickle.Unpickler):
 
 def unreadable(message: str) -> BackendFault:
     """503: the tokenizer file is not what it should be."""
-    return BackendFault(Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, PROVIDER))
+    return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, PROVIDER))
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

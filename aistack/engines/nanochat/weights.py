@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, malformed
+from aistack.errors import BackendFault, Code, Fault, malformed
 
 PROVIDER = "nanochat"
 TAG_MAX = 100
@@ -137,9 +137,7 @@ def find(root: str | os.PathLike[str], tag: str) -> Weights:
 
 
 def _not_found(message: str) -> Fault:
-    return Fault(
-        ErrorKind.MALFORMED, Code.MODEL_NOT_FOUND, message, param="model_tag", status_override=404
-    )
+    return Fault(Code.MODEL_NOT_FOUND, message, param="model_tag", status=404)
 
 
 def inspect(tag: str, path: Path) -> Weights | None:

@@ -197,7 +197,7 @@ async def load(request: web.Request) -> web.StreamResponse:
             if exc.fault.code is not Code.MODEL_NOT_FOUND:
                 raise
             # What is named here is a thing to act on, not a field of a request to a model.
-            raise BackendFault(evolve(exc.fault, status_override=404)) from exc
+            raise BackendFault(evolve(exc.fault, status=404)) from exc
     return _ticket(await _begin(request, Op.LOAD, resident))
 
 

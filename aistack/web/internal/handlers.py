@@ -13,10 +13,11 @@ from pathlib import Path
 from aiohttp import web
 
 from aistack.chunks import GenerationRequest, Vram
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
 from aistack.jobs.states import Op
+from aistack.web import guard
 from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.internal import trace
@@ -39,23 +40,10 @@ def authorise(request: web.Request) -> None:
     """Raise BackendFault unless the request carries the internal key: 503 if there is none, 401."""
     key = request.app[CONFIG].inference.api_key
     if not key:
-        raise BackendFault(
-            Fault(
-                ErrorKind.NETWORK,
-                Code.NOT_CONFIGURED,
-                "The internal API has no key: set inference.api_key to open it.",
-            )
-        )
+        raise BackendFault(guard.no_internal_key())
     sent = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(hashlib.sha256(sent).digest(), hashlib.sha256(key.encode()).digest()):
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.UNAUTHORIZED,
-                f"The internal API asks for its key in {HEADER}.",
-                status_override=401,
-            )
-        )
+        raise BackendFault(guard.wrong_internal_key(HEADER))
     trace.accepted(request)
 
 

@@ -18,7 +18,7 @@ from attrs import define, field
 from aistack.config import MiB, Server
 from aistack.errors import BackendFault, Code, Fault, malformed
 from aistack.web import instrumentation as observed
-from aistack.web.faults import too_large
+from aistack.web.faults import beyond_limit, too_large
 from aistack.web.queueing import begin_body
 from aistack.web.upload.bodies import pull
 from aistack.web.upload.spool import Spool
@@ -85,7 +85,7 @@ async def receive_audio(request: web.Request, server: Server) -> AsyncIterator[R
 
 
 def _file_too_large(limit: int) -> Fault:
-    return too_large(f"The file is larger than the limit of {limit} bytes.", "file")
+    return beyond_limit("file", limit, "file")
 
 
 def _bad(message: str, param: str | None = None) -> BackendFault:

@@ -224,7 +224,8 @@ def test_row_12_busy(walk: Start) -> None:
     assert w.new(b.speak("j")) == REFUSED
     fault = w.fault("j")
     assert (fault.kind, fault.code, fault.retry_after) == (ErrorKind.NETWORK, Code.SLOT_BUSY, 5)
-    assert "transcribe (whisper-small)" in fault.message and "speak" in fault.message
+    assert "a transcription (whisper-small)" in fault.message
+    assert "This speech synthesis was not started" in fault.message
     assert fault.extra == {"holder": {"op": "transcribe", "model": "whisper-small", "since_s": 2.5}}
 
 
