@@ -35,6 +35,7 @@ from aistack.errors.wording import (
     shutting_down,
     stalled,
     too_slow,
+    unknown_model,
     unknown_path,
     unreadable_audio,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "shutting_down",
     "stalled",
     "too_slow",
+    "unknown_model",
     "unknown_path",
     "unreadable_audio",
 ]

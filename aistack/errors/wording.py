@@ -31,32 +31,40 @@ def body_not_object() -> Fault:
 
 
 def unreadable_audio(provider: str) -> Fault:
-    """The file is not audio: 400."""
+    """The file is not an audio file: 400."""
     return Fault(Code.UNSUPPORTED_AUDIO, "The file could not be read as audio.", provider, "file")
 
 
 def context_overflow(provider: str, prompt: int, wanted: int | None, context: int) -> Fault:
-    """A prompt of so many tokens and the wanted answer are more than the context holds: 400."""
-    asked = "" if wanted is None else f" and max_tokens {wanted}"
+    """A prompt of this many tokens and the wanted answer are more than the context holds: 400."""
+    asked = "" if wanted is None else f" plus max_tokens {wanted}"
     return Fault(
         Code.CONTEXT_OVERFLOW,
-        f"The conversation ({prompt} tokens){asked} need more than the {context} tokens that "
-        "these weights can look back on. Shorten the conversation or lower max_tokens.",
+        f"The conversation ({prompt} tokens){asked} exceeds this model's context of {context} tokens. "
+        "Shorten the conversation or lower max_tokens.",
         provider,
         "messages" if prompt >= context else "max_tokens",
     )
 
 
 def unknown_path(path: str) -> Fault:
-    """Nothing is served at this path: 404."""
-    return Fault(Code.NOT_FOUND, f"There is nothing at {path}.")
+    """No operation has this path: 404."""
+    return Fault(Code.NOT_FOUND, f"Unknown path: {path}. See /docs.")
+
+
+def unknown_model(model: str, accepted: str) -> Fault:
+    """No engine has the model that a request names: 400; `accepted` is a sentence about those it has."""
+    return Fault(Code.MODEL_NOT_FOUND, f"Unknown model: {_quoted(model)}. {accepted}", param="model")
 
 
 def not_listed(model: str) -> Fault:
-    """The model that is addressed is not in the inventory: 404."""
-    shown = model if len(model) <= 80 else model[:77] + "..."
-    message = f"No model is listed as '{shown}'. GET /v1/models lists them."
+    """The model that an operation is about is not in the inventory: 404."""
+    message = f"Unknown model: {_quoted(model)}. GET /v1/models lists the models."
     return Fault(Code.MODEL_NOT_FOUND, message, param="model", status=404)
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if len(name) <= 80 else f"'{name[:77]}...'"
 
 
 # --- the slot and the service ----------------------------------------------------------------------
@@ -67,22 +75,21 @@ def busy(message: str, **holder: Any) -> Fault:
     return Fault(Code.SLOT_BUSY, message, extra={"holder": holder} if holder else {})
 
 
-def draining(message: str = "The weights are being changed. Try again in a few seconds.") -> Fault:
+def draining(message: str = "The weights are being changed. Retry in a few seconds.") -> Fault:
     """Weights are being swapped: 503."""
     return Fault(Code.DRAINING, message)
 
 
 def shutting_down() -> Fault:
     """The service is about to stop: 503."""
-    return Fault(Code.SHUTTING_DOWN, "aistack is shutting down. Try again in a few seconds.")
+    return Fault(Code.SHUTTING_DOWN, "aistack is shutting down. Retry in a few seconds.")
 
 
 def cooling_down(model: str, failures: int, wait_s: int) -> Fault:
     """A model that failed to load `failures` times in a row and may be tried in `wait_s`: 503."""
     return Fault(
         Code.LOAD_COOLING_DOWN,
-        f"{model} failed to load {failures} times in a row; "
-        f"the next try is allowed in {wait_s} seconds.",
+        f"{model} failed to load {failures} times in a row. Retry in {wait_s} s.",
         retry_after=wait_s,
     )
 
@@ -109,35 +116,35 @@ def out_of_memory(provider: str, task: str) -> Fault:
 
 def found_dead(provider: str) -> Fault:
     """The process had died before the run reached it: 503, worth a retry."""
-    message = f"The {provider} process had ended. Send the request again."
+    message = f"The {provider} process had exited before this request began. Send it again."
     return Fault(Code.ENGINE_CRASHED, message, provider)
 
 
 def crashed(provider: str) -> Fault:
     """The process died over this very request: 500, not worth a retry."""
-    message = f"The {provider} process crashed while it worked on this request."
+    message = f"The {provider} process crashed while working on this request."
     return Fault(Code.ENGINE_CRASHED, message, provider, status=500)
 
 
 def stalled(provider: str, stall_s: float) -> Fault:
     """No sign of life for too long: 500."""
-    message = f"{provider} showed no sign of life for {stall_s:.0f} seconds and was stopped."
+    message = f"{provider} showed no sign of life for {stall_s:.0f} s and was stopped."
     return Fault(Code.ENGINE_STALLED, message, provider)
 
 
-# --- whatever else ---------------------------------------------------------------------------------
+# --- what can happen anywhere ----------------------------------------------------------------------
 
 
 def too_slow() -> Fault:
     """The client took its answer so slowly that it held up the slot: seen in logs only."""
-    return Fault(Code.CANCELLED, "The client took its answer too slowly and was cut off.")
+    return Fault(Code.CANCELLED, "The client read its answer too slowly and was disconnected.")
 
 
 def internal(provider: str = GATEWAY) -> Fault:
-    """A bug of ours or of a library: 500. The traceback is in the log under the request id."""
+    """A bug in aistack or in a library: 500. The traceback is in the log under the request id."""
     return Fault(
         Code.INTERNAL_ERROR,
-        "Something went wrong inside the service. The log has the details under this request's id.",
+        "Internal error. The server's log has the details under this request's id.",
         provider,
     )
 
@@ -156,7 +163,7 @@ def fault_from(exc: BaseException, provider: str, kind: ErrorKind | None = None)
     if kind is ErrorKind.NETWORK:
         return Fault(
             Code.MODEL_LOAD_FAILED,
-            "The model could not be loaded. The log has the cause under this request's id.",
+            "The model could not be loaded. The server's log has the cause under this request's id.",
             provider,
         )
     return internal(provider)

@@ -17,7 +17,6 @@ from aistack.jobs.states import Op
 from aistack.relays.ollama import OllamaSettings
 from aistack.relays.qwen_tts import QwenTtsSettings
 from aistack.relays.upstream import Sessions, Upstream
-from aistack.routing import choose
 from aistack.web import faults, guard
 from aistack.web.internal.body import Defaults, generate_request, swap_tag
 from aistack.web.openapi.objects import Example, Json
@@ -51,7 +50,7 @@ _FAULTS: tuple[Fault, ...] = (
     errors.draining(),
     errors.shutting_down(),
     errors.cooling_down(_MODEL, 2, 10),
-    _raised(lambda: choose.choose("whisper-huge", None, False, choose.Facts())),
+    errors.unknown_model("whisper-huge", "Accepted are auto and the ids of GET /v1/models."),
     errors.not_listed("whisper-huge"),
     errors.unknown_path("/v1/embeddings"),
     faults.wrong_method("GET", "/v1/audio/transcriptions"),
@@ -62,7 +61,7 @@ _FAULTS: tuple[Fault, ...] = (
     faults.beyond_limit("file", 1024**3, "file"),
     errors.context_overflow("nanochat", 1900, 512, 2048),
     errors.out_of_memory("Faster-Whisper", "finish this request"),
-    _raised(lambda: choose.choose("parakeet", None, False, choose.Facts())),
+    errors.not_installed(_PARAKEET, "pip install 'nemo_toolkit[asr]'"),
     _OLLAMA.fault_of(ConnectionRefusedError(), begun=False),
     errors.load_failed(_PARAKEET, "parakeet", "the engine process ended while loading"),
     errors.found_dead(_PARAKEET),
