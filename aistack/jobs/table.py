@@ -169,10 +169,10 @@ def inadmissible(d: Draft, job: Job) -> Fault | None:
     selects = job.route.model == SELECTED
     if selects and d.selected is None:
         if plan.swap_in_book(d) is not None:
-            return errors.draining("The weights are being loaded. Try again in a few seconds.")
+            return errors.draining("The weights are being loaded. Retry in a few seconds.")
         return Fault(
             Code.MODEL_LOAD_FAILED,
-            "No weights are selected. Choose some with POST /models/swap.",
+            "No weights are selected. Select them with POST /models/swap.",
         )
     wanted = d.selected if selects else job.route.resident
     broken = d.base.cooling.get(wanted) if wanted is not None else None
@@ -181,7 +181,7 @@ def inadmissible(d: Draft, job: Job) -> Fault | None:
         model = wanted.model if wanted else job.route.model
         return errors.cooling_down(model, broken.failures, wait)
     if job.op is Op.SWAP and plan.swap_in_book(d) is not None:
-        return errors.draining("Another change of weights is under way. Try again in a few seconds.")
+        return errors.draining("Another weight swap is in progress. Retry in a few seconds.")
     return None
 
 
@@ -342,7 +342,7 @@ def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
     if e.turn != job.turn:
         return
     if job.op is Op.SWAP:
-        late = errors.draining("The running work did not end in time; the weights were not changed.")
+        late = errors.draining("The running requests did not end in time: no weights were changed.")
         reject(d, job, late, OutcomeKind.FAILED)
         return
     reject(d, job, busy_fault(d, job))

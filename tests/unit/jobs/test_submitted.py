@@ -72,7 +72,7 @@ def test_row_4_its_model_cools_down_even_when_the_slot_is_busy(walk: Start) -> N
     fault = w.fault("j")
     assert (fault.code, fault.retry_after) == (Code.LOAD_COOLING_DOWN, 10)
     assert fault.kind is ErrorKind.NETWORK
-    assert "parakeet failed to load 2 times" in fault.message and "10 seconds" in fault.message
+    assert "parakeet failed to load 2 times" in fault.message and "10 s" in fault.message
     assert w.resident() is None, "and what is resident was not evicted for it"
 
 
