@@ -52,7 +52,7 @@ _FAILURES: dict[str, Exception] = {
     "oom": MemoryError("made up"),
     "bug": RuntimeError("made up"),
     "malformed": BackendFault(unreadable_audio("Fake")),
-    "network": BackendFault(Fault(Code.MODEL_LOAD_FAILED, "The weights could not be fetched.", "Fake")),
+    "network": BackendFault(Fault(Code.MODEL_LOAD_FAILED, "The model could not be downloaded.", "Fake")),
 }
 
 

@@ -182,7 +182,7 @@ class Parakeet:
             model = ASRModel.restore_from(str(path), map_location=torch.device(device))
         model.eval()
         if not hasattr(getattr(model, "decoder", None), "prediction"):
-            message = "The model could not be loaded: it is no transducer, as Parakeet TDT is."
+            message = "The model could not be loaded: it is not a transducer like Parakeet TDT."
             raise BackendFault(unloadable(message, self.provider))
         model.change_subsampling_conv_chunking_factor(1)
         layers = list(model.encoder.layers)

@@ -143,7 +143,7 @@ def imported(warm: Callable[[], None], provider: str) -> None:
 
 def bad_options(provider: str) -> BackendFault:
     """Options of the configuration that cannot be meant: 503."""
-    message = "The model could not be loaded: its configured options make no sense."
+    message = "The model could not be loaded: its configured options are invalid."
     return BackendFault(unloadable(message, provider))
 
 

@@ -99,7 +99,7 @@ class Audio:
                 raise refused("The file has no audio track.", self._provider)
             stream = container.streams.audio[0]
             if stream.codec_context is None:
-                raise refused("The file's audio is in a coding that cannot be read.", self._provider)
+                raise refused("The file's audio codec is not supported.", self._provider)
             self._declared = _declared(container, stream)
             held: list[Samples] = []
             size = 0

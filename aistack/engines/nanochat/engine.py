@@ -98,7 +98,7 @@ class Nanochat:
             torch.set_num_threads(threads)
         found = nano_weights.inspect(model.id, Path(model.source))
         if found is None:
-            raise nano_convert.refused(model.id, "their folder is gone or holds no weights.")
+            raise nano_convert.refused(model.id, "their folder is gone or contains no weights.")
         device = device_of(model.device)
         dtype = dtype_of(str(model.options.get("dtype") or "auto"), device)
         try:
@@ -227,7 +227,7 @@ def dtype_of(name: str, device: str) -> torch.dtype:
         raise BackendFault(
             Fault(
                 Code.NOT_CONFIGURED,
-                "inference.dtype must be auto, float32, bfloat16 or float16.",
+                "nanochat.dtype must be auto, float32, bfloat16 or float16.",
                 PROVIDER,
             )
         )
@@ -271,7 +271,7 @@ def _try_out(loaded: LoadedModel, tag: str) -> None:
     begin = min(loaded.stops, default=0)
     _, cache = _forward(loaded, torch.tensor([[begin]], device=loaded.device), None)
     if cache is None:
-        raise nano_convert.refused(tag, "they are of a kind that cannot be continued token by token.")
+        raise nano_convert.refused(tag, "they cannot generate text token by token.")
 
 
 def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
@@ -295,9 +295,9 @@ def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
         raise nano_convert.refused(found.tag, nano_convert.DAMAGED) from exc
     except ValueError as exc:
         if "trust_remote_code" in str(exc):
-            why = "they need code of their own to be run, which is refused."
+            why = "they need to run code of their own, which is not allowed."
         else:
-            why = "they are not of a kind that the transformers library can continue text with."
+            why = "the transformers library cannot generate text with this kind of model."
         raise nano_convert.refused(found.tag, why) from exc
     except RuntimeError as exc:
         if not nano_convert.misshapen(exc):

@@ -147,7 +147,7 @@ def _refused() -> BackendFault:
     return BackendFault(
         Fault(
             Code.INVALID_FIELD,
-            "These weights' chat format cannot express this order of messages.",
+            "This model's chat format does not allow this order of messages.",
             "nanochat",
             param="messages",
         )

@@ -39,7 +39,7 @@ class Sampler:
             raise BackendFault(
                 Fault(
                     Code.INTERNAL_ERROR,
-                    "The weights produced numbers that are none; another dtype may help.",
+                    "The model produced NaN or infinite values; try another nanochat.dtype.",
                     "nanochat",
                 )
             )

@@ -65,7 +65,7 @@ def unreadable(message: str) -> BackendFault:
 def read_vocabulary(path: Path) -> Vocabulary:
     """The contents of a `tokenizer.pkl`. Raises BackendFault; never runs code from the file."""
     if path.stat().st_size > FILE_MAX:
-        raise unreadable("The weights could not be loaded: their tokenizer file is too large to be one.")
+        raise unreadable("The weights could not be loaded: their tokenizer file is too large.")
     try:
         loaded = _Restricted(io.BytesIO(path.read_bytes())).load()
         if not isinstance(loaded, _Encoding):
