@@ -244,7 +244,7 @@ class Upstream:
         if isinstance(exc, TimeoutError) and not isinstance(exc, aiohttp.ConnectionTimeoutError):
             return Fault(
                 Code.UPSTREAM_TIMEOUT,
-                f"{provider} took too long to answer.",
+                f"{provider} did not respond in time.",
                 provider,
             )
         reached = begun or isinstance(exc, aiohttp.ClientResponseError | aiohttp.InvalidURL)
@@ -255,9 +255,9 @@ class Upstream:
                 provider,
             )
         if begun:
-            message = f"{provider} broke off in the middle of its answer."
+            message = f"{provider} closed the connection in the middle of its answer."
         else:
-            message = f"{provider} gave an answer that is not HTTP."
+            message = f"{provider} returned something that is not a valid HTTP response."
         return Fault(Code.UPSTREAM_ERROR, message, provider)
 
     def refused(self, status: int, data: bytes, asks_model: bool = True) -> Fault:
