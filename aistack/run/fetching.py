@@ -32,7 +32,7 @@ async def fetched(
     except EngineDied:
         return _fault(settings, spec, "the process that fetches it ended")
     except TimeoutError:
-        return _fault(settings, spec, "nothing arrived for too long. The next attempt goes on from here")
+        return _fault(settings, spec, "no data arrived for too long. The next attempt resumes it")
     finally:
         await process.reap("cpu")
 

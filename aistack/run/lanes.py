@@ -80,7 +80,7 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
         if process.ran_out_of_memory:
             fault = out_of_memory(provider, "load the model")
         else:
-            fault = load_failed(provider, model, "the engine process ended while loading")
+            fault = load_failed(provider, model, "the engine process exited while loading")
     except TimeoutError:
         fault = load_failed(provider, model, "the engine process showed no sign of life")
     await process.reap(load.device)
