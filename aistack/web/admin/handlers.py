@@ -228,7 +228,7 @@ async def _begin(request: web.Request, op: Op, resident: Resident, device: str |
     if outcome.fault is not None:
         raise BackendFault(outcome.fault)
     raise BackendFault(
-        errors.busy(f"Every slot is in use, so the {op.value} of {resident.model} was not started.")
+        errors.busy(f"Busy: every slot is in use. The {op.value} of {resident.model} was not started.")
     )
 
 

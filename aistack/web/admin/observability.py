@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aistack.contract.converters import to_plain
 from aistack.contract.observability import ObservabilityState, PayloadUsage
-from aistack.errors import BackendFault, Code, internal, malformed
+from aistack.errors import BackendFault, Code, internal, malformed, missing_field
 from aistack.observe.observability import Observability
 from aistack.observe.prometheus import Exposition
 from aistack.observe.toggles import KEYS, truthy
@@ -46,8 +46,7 @@ async def toggle(request: web.Request) -> web.StreamResponse:
     sent = await _fields(request)
     for name in ("key", "value"):
         if name not in sent:
-            fault = malformed(f"The field {name} is missing.", Code.MISSING_FIELD, name)
-            raise BackendFault(fault)
+            raise BackendFault(missing_field(name))
     observability = request.app[OBSERVABILITY]
     try:
         observability.toggles.turn(str(sent["key"]), truthy(sent["value"]))

@@ -109,7 +109,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
             cut(request, limit_s)
             return response
     if response is None:
-        raise BackendFault(Fault(Code.UPSTREAM_ERROR, "The speech server gave no answer."))
+        raise BackendFault(Fault(Code.UPSTREAM_ERROR, "The speech server did not respond."))
     if request.method != hdrs.METH_HEAD:
         await response.write_eof()
     return response

@@ -182,7 +182,7 @@ class _Form:
     def _count_other(self, piece: bytes) -> None:
         self.other_bytes += len(piece)
         if self.other_bytes > OVERHEAD:
-            raise BackendFault(too_large("The form holds too much besides the part named file."))
+            raise BackendFault(too_large("The form is too large apart from the part named file."))
 
     async def _pull(self, reading: Awaitable[T]) -> T:
         return await pull(reading, self.server.upload_idle_s, _BROKEN)
