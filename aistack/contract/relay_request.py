@@ -115,5 +115,5 @@ def relay_request(
     path = unquote(path_qs.partition("?")[0])
     segments = re.split(r"[/\\]", path)
     if not path.startswith(AUDIO) or "." in segments or ".." in segments or "\0" in path:
-        raise BackendFault(Fault(Code.NOT_FOUND, "There is nothing at this path."))
+        raise BackendFault(Fault(Code.NOT_FOUND, "Unknown path. See /docs."))
     return RelayRequest(method, path_qs, body, content_type, accept)

@@ -63,7 +63,7 @@ _FAULTS: tuple[Fault, ...] = (
     errors.out_of_memory("Faster-Whisper", "finish this request"),
     errors.not_installed(_PARAKEET, "pip install 'nemo_toolkit[asr]'"),
     _OLLAMA.fault_of(ConnectionRefusedError(), begun=False),
-    errors.load_failed(_PARAKEET, "parakeet", "the engine process ended while loading"),
+    errors.load_failed(_PARAKEET, "parakeet", "the engine process exited while loading"),
     errors.found_dead(_PARAKEET),
     errors.crashed(_PARAKEET),
     errors.stalled(_PARAKEET, 120),
