@@ -108,7 +108,7 @@ async def _deliver(
 
 
 async def models(request: web.Request) -> web.StreamResponse:
-    """The weights on the disk, and which of them is current."""
+    """The weights on the disk, and which of them are selected."""
     authorise(request)
     found = await asyncio.to_thread(request.app[MODEL_ROOT].scan)
     root = request.app[CONFIG].inference.root
