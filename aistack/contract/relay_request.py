@@ -11,9 +11,9 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from aistack.errors import BackendFault, Code, malformed
+from aistack.errors import BackendFault, Code, Fault, body_not_object
 
 AUDIO = "/v1/audio/"
 
@@ -91,7 +91,7 @@ def relayed_chat(body: bytes, accept: str = "") -> RelayedChat:
     """
     value = json_object(body)
     if value is None:
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
+        raise BackendFault(body_not_object())
     model = value.get("model")
     return RelayedChat(
         body=body,
@@ -123,6 +123,5 @@ def relay_request(
     path = unquote(path_qs.partition("?")[0])
     segments = re.split(r"[/\\]", path)
     if not path.startswith(AUDIO) or "." in segments or ".." in segments or "\0" in path:
-        fault = malformed("Unknown path.", Code.NOT_FOUND)
-        raise BackendFault(evolve(fault, status_override=404))
+        raise BackendFault(Fault(Code.NOT_FOUND, "Unknown path. See /docs."))
     return RelayRequest(method, path_qs, body, content_type, accept)

@@ -14,7 +14,7 @@ from aistack.chunks import SynthesisRequest
 from aistack.contract.converters import structure
 from aistack.contract.limits import Characters, OneOf, Range
 from aistack.contract.relay_request import json_object
-from aistack.errors import BackendFault, Code, malformed
+from aistack.errors import BackendFault, Code, body_not_object, malformed
 
 FORMATS: Mapping[str, str] = {
     "mp3": "audio/mpeg",
@@ -95,7 +95,7 @@ def speak_request(body: bytes) -> SynthesisRequest:
     """
     sent = json_object(body)
     if sent is None:
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
+        raise BackendFault(body_not_object())
     given = {name: value for name, value in sent.items() if value is not None}
     asked = structure(given, _SpeechBody, tolerant=True)
     if not asked.input.strip():

@@ -26,7 +26,7 @@ from aistack.chunks import (
     separator,
 )
 from aistack.config.installing import here
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import ErrorKind, Fault, not_installed
 
 Yielded = Chunk | Progress
 
@@ -128,12 +128,7 @@ class Relay(Protocol):
 
 def missing(engine: Engine) -> Fault:
     """The 503 for a model whose library is not installed."""
-    return Fault(
-        ErrorKind.NETWORK,
-        Code.BACKEND_MISSING,
-        f"{engine.provider} is not installed on this server. Install it with: {here(engine.install)}",
-        engine.provider,
-    )
+    return not_installed(engine.provider, here(engine.install))
 
 
 def spaced(

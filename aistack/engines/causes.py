@@ -112,7 +112,7 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     """Why a model could not be loaded, as a consumer will read it: 413 for memory, else 503."""
     if is_out_of_memory(exc):
         return out_of_memory(provider, "load the model")
-    return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
+    return Fault(Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
 
 
 def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
@@ -126,14 +126,14 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
     if "BrokenOff" in names:
         return (
             "The model could not be downloaded completely: the connection to the Hugging Face Hub broke "
-            "off. The next attempt goes on where this one stopped."
+            "off. The next attempt resumes it."
         )
     if "Damaged" in names:
-        return "The model was downloaded, but arrived damaged, and was thrown away. Try again."
+        return "The downloaded model was damaged and has been deleted. Try again."
     if "GatedRepoError" in names:
-        return "The model could not be downloaded: its owner asks for a licence to be accepted first."
+        return "The model could not be downloaded: its owner requires a licence to be accepted first."
     if "RepositoryNotFoundError" in names:
-        return "The model could not be downloaded: the Hugging Face Hub does not have it, or not for us."
+        return "The model could not be downloaded: the Hugging Face Hub does not have or share it."
     if "OfflineModeIsEnabled" in names or (names & HUB_NAMES and offline(environ)):
         return "The model's weights are not on this server, and downloads are off (HF_HUB_OFFLINE)."
     if "HfHubHTTPError" in names and "LocalEntryNotFoundError" not in names:
@@ -146,19 +146,17 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
     if isinstance(exc, ImportError):
         return "The model could not be loaded: a library that the engine needs is broken on this server."
     if isinstance(exc, ValueError) and _says(exc, ("compute type",)):
-        return (
-            "The model could not be loaded: this device cannot compute in the configured compute type."
-        )
+        return "The model could not be loaded: this device does not support the configured compute type."
     if isinstance(exc, ValueError) and _says(exc, ("device",)):
         return "The model could not be loaded: the configured device is unknown."
     if _says(exc, CUDA_WORDS):
         return (
-            "The model could not be loaded: CUDA does not work on this server (no such card, or the "
+            "The model could not be loaded: CUDA does not work on this server (no such GPU, or the "
             "driver or a CUDA library is missing or too old)."
         )
     if _says(exc, DAMAGED_WORDS) or type(exc) is Exception:  # tokenizers raises nothing finer
         return "The model could not be loaded: its files are damaged or incomplete."
-    return "The model could not be loaded. The log has the cause under this request's id."
+    return "The model could not be loaded. The server's log has the cause under this request's id."
 
 
 def offline(environ: Mapping[str, str]) -> bool:

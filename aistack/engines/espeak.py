@@ -151,8 +151,8 @@ def _unknown(request: SynthesisRequest, language: str, variant: str) -> Any:
     param = "language" if of_openai else "voice"
     value = language if of_openai else request.voice
     known = ", ".join(sorted(VOICES))
-    hint = "" if of_openai else f" Known are {known}, and a language such as de, or de+f2."
-    return malformed(f"There is no {param} {value}.{hint}", Code.INVALID_FIELD, param)
+    hint = "" if of_openai else f" Accepted are {known}, and a language such as de or de+f2."
+    return malformed(f"Unknown {param}: {value}.{hint}", Code.INVALID_FIELD, param)
 
 
 _END = object()

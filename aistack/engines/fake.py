@@ -43,7 +43,7 @@ from aistack.chunks import (
     Word,
 )
 from aistack.engines.base import CancelToken, ModelCard, Yielded
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, unreadable_audio
 
 GATE_S = 60.0
 """A gate that nobody opens ends the wait: no test can hang for ever."""
@@ -51,18 +51,8 @@ GATE_S = 60.0
 _FAILURES: dict[str, Exception] = {
     "oom": MemoryError("made up"),
     "bug": RuntimeError("made up"),
-    "malformed": BackendFault(
-        Fault(
-            ErrorKind.MALFORMED,
-            Code.UNSUPPORTED_AUDIO,
-            "The file could not be read as audio.",
-            "Fake",
-            "file",
-        )
-    ),
-    "network": BackendFault(
-        Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, "The weights could not be fetched.", "Fake")
-    ),
+    "malformed": BackendFault(unreadable_audio("Fake")),
+    "network": BackendFault(Fault(Code.MODEL_LOAD_FAILED, "The model could not be downloaded.", "Fake")),
 }
 
 

@@ -186,7 +186,7 @@ class Parakeet:
             model = ASRModel.restore_from(str(path), map_location=torch.device(device))
         model.eval()
         if not hasattr(getattr(model, "decoder", None), "prediction"):
-            message = "The model could not be loaded: it is no transducer, as Parakeet TDT is."
+            message = "The model could not be loaded: it is not a transducer like Parakeet TDT."
             raise BackendFault(unloadable(message, self.provider))
         model.change_subsampling_conv_chunking_factor(1)
         layers = list(model.encoder.layers)
@@ -350,7 +350,6 @@ def weights_on_disk(source: str, environ: Mapping[str, str]) -> bool:
 
 def _bad_granularity(provider: str) -> Fault:
     return Fault(
-        ErrorKind.MALFORMED,
         Code.INVALID_FIELD,
         "segment_granularity must be `sentence` or `subtitle`.",
         provider,

@@ -190,7 +190,7 @@ class SenseVoice:
                 )
             loaded.model.eval()
         if not hasattr(speech.model, "lid_dict"):
-            raise self._unloadable("The model could not be loaded: it is no SenseVoice model.")
+            raise self._unloadable("The model could not be loaded: it is not a SenseVoice model.")
         for part in (speech.model.encoder, voice.model.encoder):
             hook(
                 (part for part in part.modules() if next(part.parameters(), None) is not None),

@@ -117,13 +117,13 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     text = str(exc).lower()
     damaged = names & DAMAGED_TYPES or any(word in text for word in DAMAGED_WORDS)
     if damaged and not names & HUB_NAMES:
-        return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, DAMAGED, provider)
+        return Fault(Code.MODEL_LOAD_FAILED, DAMAGED, provider)
     return _load_fault(exc, provider, environ)
 
 
 def unloadable(message: str, provider: str) -> Fault:
     """A model that cannot be loaded, for a reason of ours: 503."""
-    return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, provider)
+    return Fault(Code.MODEL_LOAD_FAILED, message, provider)
 
 
 def imported(warm: Callable[[], None], provider: str) -> None:
@@ -143,14 +143,13 @@ def imported(warm: Callable[[], None], provider: str) -> None:
 
 def bad_options(provider: str) -> BackendFault:
     """Options of the configuration that cannot be meant: 503."""
-    message = "The model could not be loaded: its configured options make no sense."
+    message = "The model could not be loaded: its configured options are invalid."
     return BackendFault(unloadable(message, provider))
 
 
 def no_translation(provider: str) -> Fault:
     """The 400 for `translate` with an engine that only transcribes."""
     return Fault(
-        ErrorKind.MALFORMED,
         Code.INVALID_FIELD,
         f"{provider} cannot translate. Use a Whisper model for that, or `auto`.",
         provider,

@@ -131,7 +131,7 @@ class Whisper:
         return directory
 
     def _unloadable(self, message: str) -> BackendFault:
-        return BackendFault(Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, self.provider))
+        return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, self.provider))
 
     def _load(self, directory: Path, model: ModelSpec) -> None:
         from faster_whisper import BatchedInferencePipeline, WhisperModel

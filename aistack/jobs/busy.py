@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aistack import errors
@@ -9,6 +10,7 @@ from aistack.errors import Fault
 from aistack.jobs import plan
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job
+from aistack.jobs.states import Op
 
 
 def holder_of(d: Draft, job: Job) -> dict[str, Any]:
@@ -35,10 +37,30 @@ def holder_of(d: Draft, job: Job) -> dict[str, Any]:
 
 def busy_fault(d: Draft, job: Job) -> Fault:
     """The busy 503: names who holds the slot and what was refused."""
-    holder = holder_of(d, job)
-    who = f"{holder['op']} ({holder['model']})" if holder else "another job"
+    return refused(job.op, holder_of(d, job))
+
+
+_NOUNS: Mapping[Op, str] = {
+    Op.TRANSCRIBE: "transcription",
+    Op.SPEAK: "speech synthesis",
+    Op.CHAT: "chat",
+    Op.GENERATE: "text generation",
+    Op.SWAP: "weight swap",
+    Op.LOAD: "model load",
+    Op.UNLOAD: "model unload",
+}
+
+
+def refused(op: Op, holder: Mapping[str, Any]) -> Fault:
+    """The busy 503 for a request of this kind; `holder` is empty if no single job has the slot."""
+    if holder:
+        who = f"a {_NOUNS[Op(holder['op'])]} ({holder['model']})"
+        left = f" (about {holder['eta_s']:.0f} s left)" if "eta_s" in holder else ""
+        state = f"{who} has been running for {holder['since_s']:.0f} s{left}"
+    else:
+        state = "the slot is reserved for other work"
     return errors.busy(
-        f"The GPU is busy with {who}, so this {job.op.value} request was not started. "
-        f"Try again in {errors.BUSY_RETRY_S} seconds.",
+        f"Busy: {state}. This {_NOUNS[op]} was not started: retry in {errors.RETRY_S} s, or send "
+        "`Prefer: wait=30` to queue.",
         **holder,
     )

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from aistack import errors
 from aistack.chunks import Accepted, Vram
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.busy import busy_fault
@@ -163,32 +163,25 @@ def inadmissible(d: Draft, job: Job) -> Fault | None:
         return errors.shutting_down()
     if not any(plan.fits(job, slot) for slot in d.slots):
         return Fault(
-            ErrorKind.NETWORK,
             Code.NOT_CONFIGURED,
             f"No slot is configured for {job.route.backend}.",
         )
     selects = job.route.model == SELECTED
     if selects and d.selected is None:
         if plan.swap_in_book(d) is not None:
-            return errors.draining("The weights are being loaded. Try again in a few seconds.")
+            return errors.draining("The weights are being loaded. Retry in a few seconds.")
         return Fault(
-            ErrorKind.NETWORK,
             Code.MODEL_LOAD_FAILED,
-            "No weights are selected. Choose some with POST /models/swap.",
+            "No weights are selected. Select them with POST /models/swap.",
         )
     wanted = d.selected if selects else job.route.resident
     broken = d.base.cooling.get(wanted) if wanted is not None else None
     if broken is not None and broken.until > d.at and job.op is not Op.UNLOAD:
         wait = max(1, round(broken.until - d.at))
-        return Fault(
-            ErrorKind.NETWORK,
-            Code.LOAD_COOLING_DOWN,
-            f"{wanted.model if wanted else job.route.model} failed to load {broken.failures} times "
-            f"in a row; the next try is allowed in {wait} seconds.",
-            retry_after=wait,
-        )
+        model = wanted.model if wanted else job.route.model
+        return errors.cooling_down(model, broken.failures, wait)
     if job.op is Op.SWAP and plan.swap_in_book(d) is not None:
-        return errors.draining("Another change of weights is under way. Try again in a few seconds.")
+        return errors.draining("Another weight swap is in progress. Retry in a few seconds.")
     return None
 
 
@@ -204,7 +197,7 @@ def stand_in_line(d: Draft, job: Job) -> None:
         d.say(SetTimer(job.id, ev.WaitExpired(job.id, job.turn), limits.swap_drain))
         return
     if job.route.model == SELECTED and plan.swap_in_book(d) is not None:
-        reject(d, job, errors.draining("The weights are being changed. Try again in a few seconds."))
+        reject(d, job, errors.draining())
         return
     brief = plan.only_housekeeping_holds(d, job)
     room = plan.callers(d.jobs[job_id] for job_id in d.line) < limits.line_max
@@ -350,7 +343,7 @@ def wait_expired(d: Draft, job: Job, e: ev.WaitExpired) -> None:
     if e.turn != job.turn:
         return
     if job.op is Op.SWAP:
-        late = errors.draining("The running work did not end in time; the weights were not changed.")
+        late = errors.draining("The running requests did not end in time: no weights were changed.")
         reject(d, job, late, OutcomeKind.FAILED)
         return
     reject(d, job, busy_fault(d, job))

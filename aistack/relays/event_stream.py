@@ -13,7 +13,7 @@ import aiohttp
 
 from aistack.chunks import Piece, Tail
 from aistack.contract.relay_request import media_type
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 from aistack.relays.sse_end import StreamEnd
 from aistack.relays.upstream import Sessions, Upstream
 
@@ -73,7 +73,6 @@ async def events(
 def truncated(provider: str) -> Fault:
     """The upstream closed its stream as if it were complete, and it is not."""
     return Fault(
-        ErrorKind.UNKNOWN,
         Code.UPSTREAM_ERROR,
         f"{provider} ended the stream in the middle of its answer.",
         provider,

@@ -62,7 +62,7 @@ class OllamaSettings:
 
     @upstream.default
     def _upstream(self) -> Settings:
-        hint = "Start it with `ollama serve`, or set the right address."
+        hint = "Start it with `ollama serve`, or correct `ollama.url`."
         return Settings(self.url, Ollama.provider, hint, self.connect_s, self.read_s)
 
 

@@ -63,7 +63,7 @@ class QwenTtsSettings:
 
     @upstream.default
     def _upstream(self) -> Settings:
-        hint = "Start the container: docker compose up -d in contrib/docker/tts_qwen3."
+        hint = "Start the container with `docker compose up -d` in contrib/docker/tts_qwen3."
         return Settings(self.url, QwenTts.provider, hint, self.connect_s, self.read_s)
 
 

@@ -22,7 +22,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from aistack.chunks import Head, Piece, Tail
-from aistack.errors import BUSY_RETRY_S, BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 log = structlog.get_logger("aistack.relay")
 
@@ -243,24 +243,22 @@ class Upstream:
         provider, hint = self.settings.provider, self.settings.hint
         if isinstance(exc, TimeoutError) and not isinstance(exc, aiohttp.ConnectionTimeoutError):
             return Fault(
-                ErrorKind.NETWORK,
                 Code.UPSTREAM_TIMEOUT,
-                f"{provider} took too long to answer.",
+                f"{provider} did not respond in time.",
                 provider,
             )
         reached = begun or isinstance(exc, aiohttp.ClientResponseError | aiohttp.InvalidURL)
         if not reached and isinstance(exc, aiohttp.ClientConnectionError | OSError | TimeoutError):
             return Fault(
-                ErrorKind.NETWORK,
                 Code.BACKEND_UNREACHABLE,
                 f"{provider} cannot be reached at {self.settings.shown}. {hint}",
                 provider,
             )
         if begun:
-            message = f"{provider} broke off in the middle of its answer."
+            message = f"{provider} closed the connection in the middle of its answer."
         else:
-            message = f"{provider} gave an answer that is not HTTP."
-        return Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, message, provider)
+            message = f"{provider} returned something that is not a valid HTTP response."
+        return Fault(Code.UPSTREAM_ERROR, message, provider)
 
     def refused(self, status: int, data: bytes, asks_model: bool = True) -> Fault:
         """How an error answer of the upstream reads. `asks_model`: the call names a model, so that a
@@ -271,24 +269,22 @@ class Upstream:
         message = said[:MESSAGE_CHARS] if isinstance(said, str) and said.strip() else ""
         param = members.get("param")
         extra = {**members, "upstream": upstream_members(status, members)}
-        kind, code, retry_after = ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, None
+        code = Code.UPSTREAM_ERROR
         if status == 413:
-            kind, code = ErrorKind.OVERFLOW, Code.TOO_LARGE
+            code = Code.TOO_LARGE
         elif status in (429, 503):
-            kind, code, retry_after = ErrorKind.NETWORK, Code.UPSTREAM_BUSY, BUSY_RETRY_S
+            code = Code.UPSTREAM_BUSY
         elif 400 <= status < 500:
-            kind, code = ErrorKind.MALFORMED, Code.UPSTREAM_REJECTED
+            code = Code.UPSTREAM_REJECTED
             about_model = asks_model and status == 404
             if about_model and (param == "model" or "model" in message.lower()):
                 code, param = Code.MODEL_NOT_FOUND, "model"
         return Fault(
-            kind,
             code,
             message or f"{provider} answered with status {status}.",
             provider,
             param if isinstance(param, str) else None,
-            retry_after,
-            extra=extra,
+            extra,
         )
 
 

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from aistack.chunks import Vram
 from aistack.engines.base import ModelCard
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, malformed
+from aistack.errors import BackendFault, Code, Fault, malformed, unknown_model
 from aistack.jobs.model import Route
 from aistack.weights.whisper_sizes import SIZES
 
@@ -192,16 +192,14 @@ def _named(wanted: str, facts: Facts) -> tuple[str, str]:
 
 
 def _unknown(wanted: str) -> Fault:
-    shown = wanted if len(wanted) <= 80 else wanted[:77] + "..."
     sizes = ", ".join(sorted(SIZES))
     if wanted.lower().startswith(WHISPER_PREFIX):
-        message = f"There is no Whisper size called '{shown}'. Sizes are: {sizes}."
-    else:
-        message = (
-            f"The model '{shown}' is not known here. Accepted are auto, parakeet, sensevoice, the ids "
-            f"listed by /v1/models, and the Whisper sizes with or without '{WHISPER_PREFIX}': {sizes}."
-        )
-    return malformed(message, Code.MODEL_NOT_FOUND, "model")
+        return unknown_model(wanted, f"Whisper sizes are: {sizes}.")
+    return unknown_model(
+        wanted,
+        "Accepted are auto, parakeet, sensevoice, the ids listed by /v1/models, and the Whisper sizes "
+        f"with or without '{WHISPER_PREFIX}': {sizes}.",
+    )
 
 
 # --- auto --------------------------------------------------------------------------------------------
@@ -262,22 +260,21 @@ def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
     tried = next((each for each in _candidates(hint, translate, facts) if each != EMBEDDED), None)
     if tried is not None:
         return Fault(
-            ErrorKind.NETWORK,
             Code.MODEL_LOAD_FAILED,
-            f"The weights of {_default(tried, facts)} are not on this machine and the model hub cannot "
-            "be reached. Connect it once, or name a directory with the weights in models.local.",
+            f"The model files of {_default(tried, facts)} are not on this server, and the model hub "
+            "cannot be reached. Connect the server to it once, or name their directory in models.local.",
         )
     if translate:
         what = "No speech-to-text model that translates is installed on this server."
     elif any(facts.engines[engine].installed for engine in _in_order(facts)):
-        what = f"No speech-to-text model on this server understands '{hint}'."
+        what = f"No speech-to-text model on this server supports the language '{hint}'."
     else:
         what = "No speech-to-text model is installed on this server."
     if "whisper" in facts.disabled:
         help_ = "Whisper is switched off by engines.disabled."
     else:
         help_ = _help("whisper", facts)
-    return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, f"{what} {help_}")
+    return Fault(Code.BACKEND_MISSING, f"{what} {help_}")
 
 
 # --- what is known of an engine ----------------------------------------------------------------------
@@ -332,4 +329,4 @@ def _not_installed(engine: str, facts: Facts) -> Fault:
         message = f"{provider} is switched off on this server by engines.disabled."
     else:
         message = f"{provider} is not installed on this server. {_help(engine, facts)}"
-    return Fault(ErrorKind.NETWORK, Code.BACKEND_MISSING, message, provider)
+    return Fault(Code.BACKEND_MISSING, message, provider)

@@ -28,7 +28,7 @@ from aistack.config.installing import here
 from aistack.contract.public import Capability, Download, ModelEntry, ModelsList
 from aistack.engines import ENGINES
 from aistack.engines.base import Engine, ModelCard
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, not_listed
 from aistack.jobs.model import Resident
 from aistack.routing import choose as routing
 from aistack.routing.choose import AUTO, WHISPER_PREFIX, Chosen, EngineFacts, Facts
@@ -125,16 +125,7 @@ class Inventory:
         for entry in listed.data:
             if entry.id == model:
                 return entry
-        shown = model if len(model) <= 80 else model[:77] + "..."
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.MODEL_NOT_FOUND,
-                f"No model is listed as '{shown}'. GET /v1/models lists them.",
-                param="model",
-                status_override=404,
-            )
-        )
+        raise BackendFault(not_listed(model))
 
     def spec(self, resident: Resident, device: str) -> ModelSpec:
         """What the engine's process is told to load."""

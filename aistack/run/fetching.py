@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from aistack.chunks import ModelSpec, Progress, from_frame, to_frame
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 from aistack.run.frames import fault_from_frame
 from aistack.run.process import EngineDied, EngineProcess, EngineSettings
 
@@ -32,7 +32,7 @@ async def fetched(
     except EngineDied:
         return _fault(settings, spec, "the process that fetches it ended")
     except TimeoutError:
-        return _fault(settings, spec, "nothing arrived for too long. The next attempt goes on from here")
+        return _fault(settings, spec, "no data arrived for too long. The next attempt resumes it")
     finally:
         await process.reap("cpu")
 
@@ -62,4 +62,4 @@ async def _asked(
 
 def _fault(settings: EngineSettings, spec: ModelSpec, why: str) -> Fault:
     message = f"The model {spec.id} could not be downloaded: {why}."
-    return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, settings.provider)
+    return Fault(Code.MODEL_LOAD_FAILED, message, settings.provider)

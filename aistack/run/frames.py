@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 
 MAX_FRAME = 64 * 1024 * 1024
 """A longer frame means that the two sides are out of step."""
@@ -58,22 +58,24 @@ class Unpacker:
 def fault_to_frame(fault: Fault) -> dict[str, Any]:
     """A JSON-ready fault."""
     return {
-        "kind": fault.kind.name,
         "code": fault.code.name,
+        "status": fault.status,
         "message": fault.message,
         "provider": fault.provider,
         "param": fault.param,
         "extra": dict(fault.extra),
+        "retry_after": fault.retry_after,
     }
 
 
 def fault_from_frame(frame: dict[str, Any]) -> Fault:
     """The fault `fault_to_frame` was given."""
     return Fault(
-        ErrorKind[frame["kind"]],
         Code[frame["code"]],
         frame["message"],
         frame["provider"],
         frame["param"],
-        extra=frame["extra"],
+        frame["extra"],
+        status=frame["status"],
+        retry_after=frame["retry_after"],
     )

@@ -14,7 +14,19 @@ import structlog
 
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
 from aistack.engines.base import Relay
-from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
+from aistack.errors import (
+    Code,
+    ErrorKind,
+    Fault,
+    crashed,
+    fault_from,
+    found_dead,
+    internal,
+    load_failed,
+    out_of_memory,
+    stalled,
+    too_slow,
+)
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Load, Run
 from aistack.run.downloads import DownloadLog
@@ -26,49 +38,6 @@ log = structlog.get_logger("aistack.engine")
 Post = Callable[[ev.Event], None]
 Ready = Callable[[str], Awaitable[None]]
 """Wait until the client of a job has room for more; TimeoutError when it was waited for long enough."""
-
-
-def _network(code: Code, provider: str, message: str) -> Fault:
-    return Fault(ErrorKind.NETWORK, code, message, provider)
-
-
-def found_dead(provider: str) -> Fault:
-    """The process had died before the run reached it: worth a retry."""
-    return _network(
-        Code.ENGINE_CRASHED, provider, f"The {provider} process had ended. Send the request again."
-    )
-
-
-def crashed(provider: str) -> Fault:
-    """The process died over this very request: not worth a retry."""
-    return Fault(
-        ErrorKind.UNKNOWN,
-        Code.ENGINE_CRASHED,
-        f"The {provider} process crashed while it worked on this request.",
-        provider,
-    )
-
-
-def stalled(provider: str, stall_s: float) -> Fault:
-    """No sign of life for too long."""
-    return Fault(
-        ErrorKind.UNKNOWN,
-        Code.ENGINE_STALLED,
-        f"{provider} showed no sign of life for {stall_s:.0f} seconds and was stopped.",
-        provider,
-    )
-
-
-def load_failed(provider: str, model: str, why: str) -> Fault:
-    """The model could not be made ready."""
-    return _network(Code.MODEL_LOAD_FAILED, provider, f"The model {model} could not be loaded: {why}.")
-
-
-def too_slow() -> Fault:
-    """The client took its answer so slowly that it held up the card."""
-    return Fault(
-        ErrorKind.CANCELLED, Code.CANCELLED, "The client took its answer too slowly and was cut off."
-    )
 
 
 # --- CHILD -------------------------------------------------------------------------------------------
@@ -111,7 +80,7 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
         if process.ran_out_of_memory:
             fault = out_of_memory(provider, "load the model")
         else:
-            fault = load_failed(provider, model, "the engine process ended while loading")
+            fault = load_failed(provider, model, "the engine process exited while loading")
     except TimeoutError:
         fault = load_failed(provider, model, "the engine process showed no sign of life")
     await process.reap(load.device)

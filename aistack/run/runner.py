@@ -21,7 +21,7 @@ from aistack.engines.base import Relay
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident
-from aistack.run.lanes import Post, Ready, child_load, child_run, found_dead, load_failed, loop_run
+from aistack.run.lanes import Post, Ready, child_load, child_run, loop_run
 from aistack.run.memory import measured
 from aistack.run.process import EngineProcess, EngineSettings
 
@@ -226,7 +226,9 @@ class Runner:
     async def _load(self, step: _Step, load: Load) -> ev.Event:
         settings = self._engines.get(load.resident.backend)
         if settings is None:
-            fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
+            fault = errors.load_failed(
+                errors.GATEWAY, load.resident.model, "its engine is not configured"
+            )
             return ev.Failed(load.job_id, fault, lost=not load.beside)
         await self._burial(load.device)
         ghosts = [self._loading.pop(load.device, None)]
@@ -242,7 +244,7 @@ class Runner:
             return ev.Failed(load.job_id, exc.fault, lost=not load.beside)
         except OSError:
             log.exception("engine process could not be started", engine=settings.name)
-            fault = load_failed(
+            fault = errors.load_failed(
                 settings.provider, load.resident.model, "its process could not be started"
             )
             return ev.Failed(load.job_id, fault, lost=not load.beside)
@@ -288,7 +290,7 @@ class Runner:
                 self.lost[process.backend, "idle"] += 1
                 del self._processes[run.device]
                 await process.reap(run.device)
-            return ev.Failed(run.job_id, found_dead(settings.provider), lost=True)
+            return ev.Failed(run.job_id, errors.found_dead(settings.provider), lost=True)
         step.process = process
         report = await child_run(process, run, self._post, step.cancel_requested)
         if getattr(report, "lost", False):

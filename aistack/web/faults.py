@@ -1,7 +1,7 @@
-"""Failures of requests that never became jobs: exception in, envelope out; or a connection cut.
+"""Failures of requests that never became jobs: an exception in, the envelope out; or a connection cut.
 
-Once headers are out no status can be chosen any more: then the connection is cut, so that nobody
-can take the answer for complete.
+Once the headers are sent the status cannot change: then the connection is cut, so that no client takes
+the answer for complete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from aistack.errors import Code, ErrorKind, Fault, envelope, fault_headers, internal
+from aistack.errors import Code, Fault, envelope, fault_headers, internal, unknown_path
 from aistack.wire.base import JSON
 
 _RESET = struct.pack("ii", 1, 0)
@@ -29,32 +29,35 @@ def answer(fault: Fault) -> web.Response:
 
 def gone() -> Fault:
     """The client left before its request was complete; seen in logs only."""
-    return Fault(ErrorKind.CANCELLED, Code.CANCELLED, "The client closed the connection.")
+    return Fault(Code.CANCELLED, "The client closed the connection.")
 
 
 def too_large(message: str, param: str | None = None) -> Fault:
     """The body is beyond a limit: 413."""
-    return Fault(ErrorKind.OVERFLOW, Code.TOO_LARGE, message, param=param)
+    return Fault(Code.TOO_LARGE, message, param=param)
+
+
+def beyond_limit(what: str, limit: int, param: str | None = None) -> Fault:
+    """`what` (the body, the file) has more than `limit` bytes: 413."""
+    return too_large(f"The {what} is larger than the limit of {limit} bytes.", param)
+
+
+def wrong_method(method: str, path: str) -> Fault:
+    """The path is served, but not with this method: 405."""
+    return Fault(Code.METHOD_NOT_ALLOWED, f"{path} does not accept {method}.")
 
 
 def from_http(exc: web.HTTPException, method: str, path: str) -> Fault:
-    """What aiohttp says in plain text, as a fault; 404 and 405 keep their status."""
+    """What aiohttp says in plain text, as a fault."""
     match exc.status:
         case 404:
-            return Fault(
-                ErrorKind.MALFORMED, Code.NOT_FOUND, f"There is nothing at {path}.", status_override=404
-            )
+            return unknown_path(path)
         case 405:
-            return Fault(
-                ErrorKind.MALFORMED,
-                Code.METHOD_NOT_ALLOWED,
-                f"{method} is not possible on {path}.",
-                status_override=405,
-            )
+            return wrong_method(method, path)
         case 413:
-            return too_large("The request body is larger than allowed here.")
+            return too_large("The request body is too large.")
         case status if 400 <= status < 500:
-            return Fault(ErrorKind.MALFORMED, Code.INVALID_BODY, "The request could not be read.")
+            return Fault(Code.INVALID_BODY, "The request could not be read.")
         case _:
             return internal()
 
@@ -63,8 +66,8 @@ def cut(request: web.BaseRequest, after_s: float) -> None:
     """Close the connection so that the client sees a broken answer, after what was already written.
 
     A chunked or counted body is visibly cut by its missing end. An HTTP/1.0 body that ends with the
-    connection is not, so there the connection is reset. A client that does not even take what is
-    buffered is given `after_s` seconds.
+    connection is not, so there the connection is reset. A client that does not read what is buffered
+    has `after_s` seconds.
     """
     transport = request.transport
     if transport is None:

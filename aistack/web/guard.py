@@ -1,7 +1,7 @@
-"""Who may call: the browser guard, CORS for the origins that were allowed, and the API keys.
+"""Who may call: the browser guard, CORS for the allowed origins, and the API keys.
 
-The guard protects a service on localhost from web pages: a page may only call us from our own
-origin or an allowed one, and a `Host` that an attacker's DNS could point at us (rebinding) is
+The guard protects a service on localhost from web pages: a page may only call it from the service's
+own origin or an allowed one, and a `Host` that an attacker's DNS could point here (rebinding) is
 refused. IP literals and single-label names cannot be rebound. The decisions are pure functions;
 `middleware.py` applies them.
 """
@@ -14,7 +14,7 @@ import ipaddress
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 
 _LOCAL_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -53,8 +53,8 @@ def host_allowed(host: str | None, own_names: Collection[str]) -> bool:
 def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
     """Whether a page of this origin may call. No header: not a cross-origin call of a browser.
 
-    Our own origin is the one the request was sent to, which `host_allowed` has looked at. `null`
-    (a file, a sandboxed frame) is refused unless configured by that word.
+    The service's own origin is the one the request was sent to, which `host_allowed` has checked.
+    `null` (a file, a sandboxed frame) is refused unless it is configured by that word.
     """
     if origin is None or listed(origin, allowed):
         return True
@@ -83,7 +83,7 @@ def cors_headers(origin: str) -> dict[str, str]:
 
 
 def preflight_headers(origin: str, asked: str) -> dict[str, str]:
-    """The answer to a browser's question whether it may send a request with the `asked` headers."""
+    """The answer to a browser that asks whether it may send a request with the `asked` headers."""
     return cors_headers(origin) | {
         "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
         "Access-Control-Allow-Headers": asked or "*",
@@ -112,13 +112,32 @@ def key_accepted(authorization: str | None, keys: Sequence[str]) -> bool:
 def unauthorized() -> Fault:
     """401: no key, or a wrong one."""
     return Fault(
-        ErrorKind.MALFORMED,
-        Code.UNAUTHORIZED,
-        "This server asks for a key: send it as Authorization: Bearer <key>.",
-        status_override=401,
+        Code.UNAUTHORIZED, "This server requires an API key: send it as Authorization: Bearer <key>."
     )
 
 
-def forbidden(message: str) -> Fault:
-    """403: the browser guard."""
-    return Fault(ErrorKind.MALFORMED, Code.FORBIDDEN_ORIGIN, message, status_override=403)
+def no_internal_key() -> Fault:
+    """503: the internal API is closed until it has a key."""
+    return Fault(Code.NOT_CONFIGURED, "The internal API is closed: set inference.api_key to open it.")
+
+
+def wrong_internal_key(header: str) -> Fault:
+    """401: no internal key in `header`, or a wrong one."""
+    return Fault(Code.UNAUTHORIZED, f"The internal API requires its key in the header {header}.")
+
+
+def foreign_host() -> Fault:
+    """403: a `Host` that an attacker's DNS could point at this server."""
+    return Fault(
+        Code.FORBIDDEN_ORIGIN,
+        "The request's Host is not a name of this server. To accept it, add it to server.allowed_hosts.",
+    )
+
+
+def foreign_origin() -> Fault:
+    """403: a web page of an origin that is not allowed."""
+    return Fault(
+        Code.FORBIDDEN_ORIGIN,
+        "Web pages of this origin may not use this server. "
+        "To allow them, add the origin to server.allowed_origins.",
+    )

@@ -98,19 +98,9 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     origin = request.headers.get("Origin")
     own_names = request.app[OWN_NAMES]
     if not guard.host_allowed(host, own_names):
-        raise BackendFault(
-            guard.forbidden(
-                "This host name is not one of the server's own. "
-                "If it should be, add it to server.allowed_hosts."
-            )
-        )
+        raise BackendFault(guard.foreign_host())
     if not guard.origin_allowed(origin, host, server.allowed_origins):
-        raise BackendFault(
-            guard.forbidden(
-                "Pages of this origin may not call this server. "
-                "If they should, add the origin to server.allowed_origins."
-            )
-        )
+        raise BackendFault(guard.foreign_origin())
     if (
         origin is not None
         and request.method == "OPTIONS"

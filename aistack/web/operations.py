@@ -45,22 +45,22 @@ OPERATIONS: tuple[Operation, ...] = (
         ("service",),
         gives=(HealthResponse,),
         guard="",
-        about="Answered from memory, whatever state the backends are in.",
+        about="Answered from memory, whatever the state of the backends.",
     ),
     Operation(
         "GET",
         "/v1/models",
         models.models,
-        "Models that would serve now",
+        "Models that can be requested now",
         ("models",),
         gives=(ModelsList,),
-        about="What could be asked for at this moment; a backend that is down takes its models away.",
+        about="The models that can be requested now; those of a backend that is down are missing.",
     ),
     Operation(
         "GET",
         "/v1/models/{id:.+}",
         models.model,
-        "One of them",
+        "One model",
         ("models",),
         gives=(ModelEntry,),
         refuses=refusals.NO_MODEL,
@@ -76,8 +76,8 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=_HEARD,
         refuses=refusals.HEARING,
         headers=("X-Aistack-Model",),
-        about="In the language that is spoken, or in English with translate=true. With stream=true "
-        "one event per segment, as soon as it is known; closing the connection cancels.",
+        about="In the language of the speech, or in English with translate=true. With stream=true "
+        "one event per segment, as soon as it is known. Closing the connection cancels.",
     ),
     Operation(
         "POST",
@@ -100,7 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=("application/json",),
         guard="",
         headers=("ETag",),
-        about="OpenAPI 3.1, made from the code that answers.",
+        about="OpenAPI 3.1, made from the code that serves the operations.",
     ),
     Operation("GET", "/docs", pages.page("docs"), "Reference", ("pages",), guard="", shown=False),
     Operation(
@@ -130,8 +130,8 @@ RELAYED: tuple[Operation, ...] = (
         takes=relayed.ChatRequest,
         gives=(relayed.ChatAnswer, Events(relayed.ChatEvent, "ChatEvent", last="[DONE]")),
         refuses=refusals.CHATTING,
-        about="By a model of the local Ollama, or by local weights where that door is open. Relayed as "
-        "it is; keep_alive is '30s' unless given. Closing the connection cancels.",
+        about="By a model of the local Ollama, or by local weights where that is switched on. Relayed "
+        "unchanged; keep_alive is '30s' unless given. Closing the connection cancels.",
     ),
     Operation(
         "POST",
@@ -142,8 +142,8 @@ RELAYED: tuple[Operation, ...] = (
         takes=relayed.SpeechRequest,
         gives=(*FORMATS.values(), Events(relayed.SpeechEvent, "SpeechEvent")),
         refuses=refusals.SPEAKING,
-        about="Relayed to the speech server as it is, or spoken by the embedded voice. The type of the "
-        "answer says what came.",
+        about="Relayed unchanged to the speech server, or spoken by the embedded voice. Content-Type "
+        "is the format of the response.",
     ),
     Operation(
         "GET",
@@ -153,10 +153,10 @@ RELAYED: tuple[Operation, ...] = (
         ("audio",),
         status=101,
         refuses=refusals.SPEAKING,
-        about="A WebSocket (send Upgrade: websocket), relayed to the speech server as it is: "
-        "session.config, input.text and input.done go up; audio.start, binary frames of audio, "
-        "audio.done, session.done and error come down. It holds the slot from the upgrade on; a busy "
-        "slot is a 503 instead of the upgrade.",
+        about="A WebSocket (send Upgrade: websocket), relayed unchanged to the speech server. The "
+        "client sends session.config, input.text and input.done; the server sends audio.start, binary "
+        "frames of audio, audio.done, session.done and error. It holds the slot from the upgrade on; "
+        "while the slot is busy the response is a 503 instead of the upgrade.",
     ),
     Operation(
         "GET",
@@ -166,19 +166,19 @@ RELAYED: tuple[Operation, ...] = (
         ("audio",),
         gives=(relayed.VoicesList,),
         refuses=refusals.RELAYING,
-        about="The speech server's, or the embedded voice's while that is down.",
+        about="The voices of the speech server, or of the embedded voice while that server is down.",
     ),
     *(
         Operation(
             method,
             NOT_OURS,
             speech.audio,
-            "Anything else of the speech server",
+            "Other operations of the speech server",
             ("audio",),
             takes="*/*" if method == "POST" else None,
             gives=("*/*",),
             refuses=refusals.SPEAKING if method == "POST" else refusals.RELAYING,
-            about="Relayed as it is: voices to add and delete, batches, and whatever it learns.",
+            about="Relayed unchanged: adding and deleting voices, batches, and whatever else it offers.",
         )
         for method in ("GET", "POST", "DELETE")
     ),
@@ -191,14 +191,14 @@ INTERNAL: tuple[Operation, ...] = (
         "POST",
         "/generate",
         internal.generate,
-        "Tokens from local weights",
+        "Text generation from local weights",
         ("internal",),
         takes=inner.GenerateRequest,
         gives=(Events(inner.GenerationEvent, "GenerationEvent"),),
         guard="internal",
         refuses=refusals.GENERATING,
-        about="Always streamed. Waits in line for a busy slot, 30 s unless Prefer says otherwise; "
-        "closing the connection cancels.",
+        about="Always streamed. Queues for a busy slot, for up to 30 s unless Prefer says otherwise. "
+        "Closing the connection cancels.",
     ),
     Operation(
         "GET",
@@ -214,15 +214,15 @@ INTERNAL: tuple[Operation, ...] = (
         "POST",
         "/models/swap",
         internal.swap,
-        "Change weights",
+        "Change the weights",
         ("internal",),
         takes=inner.SwapRequest,
         gives=(SwapAccepted,),
         guard="internal",
         status=202,
         refuses=refusals.SWAPPING,
-        about="Answered at once, before it is done: running streams end on the old weights, new calls "
-        "are told 503 draining. What became of it is in /stats and /health.",
+        about="Answered at once, before the change: running streams finish on the old weights, new "
+        "requests get 503 draining. The outcome is in /stats and /health.",
     ),
     Operation(
         "GET",

@@ -1,4 +1,4 @@
-"""The envelope for what is not even HTTP: aiohttp answers that below every middleware, in plain text."""
+"""The envelope for requests that are not HTTP, which aiohttp answers below every middleware."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What a request that aiohttp could not read, or a failure outside the middlewares, is told."""
+        """The answer to a request that aiohttp could not read, or a failure outside the middlewares."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
         if 400 <= status < 500:
@@ -49,7 +49,7 @@ class EnvelopeServer(web.Server):
 class EnvelopeRunner(web.AppRunner):
     """An AppRunner whose connections speak `Protocol`.
 
-    `_make_server` is aiohttp's own; if a version stops calling it, only this page's purpose is lost.
+    `_make_server` is private to aiohttp; if a version stops calling it, only the envelope is lost.
     """
 
     async def _make_server(self) -> web.Server:

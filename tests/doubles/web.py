@@ -139,7 +139,7 @@ class Listing:
             if entry.id == model:
                 return entry
         not_there = malformed("no such model", Code.MODEL_NOT_FOUND)
-        raise BackendFault(evolve(not_there, status_override=404))
+        raise BackendFault(evolve(not_there, status=404))
 
 
 class Wireless:

@@ -158,7 +158,7 @@ def events(body: bytes) -> list[str]:
 @cache
 def reference() -> Reference:
     """The reference of a service with all its parts."""
-    return Reference(build(EVERY))
+    return Reference(json.loads(json.dumps(build(EVERY))))
 
 
 def check(

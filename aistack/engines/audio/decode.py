@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault, unreadable_audio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +44,7 @@ REFERRING = frozenset(_REFERRING.split())
 
 def refused(message: str, provider: str) -> BackendFault:
     """The 400 for a file that is no usable audio."""
-    return BackendFault(
-        Fault(ErrorKind.MALFORMED, Code.UNSUPPORTED_AUDIO, message, provider, param="file")
-    )
+    return BackendFault(Fault(Code.UNSUPPORTED_AUDIO, message, provider, param="file"))
 
 
 @functools.cache
@@ -107,13 +105,13 @@ class Audio:
         except OSError:  # missing, a directory, forbidden: PyAV raises the builtin classes too
             raise
         except av.error.FFmpegError as exc:
-            raise refused("The file could not be read as audio.", self._provider) from exc
+            raise BackendFault(unreadable_audio(self._provider)) from exc
         with container:
             if not container.streams.audio:
                 raise refused("The file has no audio track.", self._provider)
             stream = container.streams.audio[0]
             if stream.codec_context is None:
-                raise refused("The file's audio is in a coding that cannot be read.", self._provider)
+                raise refused("The file's audio codec is not supported.", self._provider)
             self._declared = _declared(container, stream)
             held: list[Samples] = []
             size = 0

@@ -15,7 +15,7 @@ from aistack.chunks import Progress, Report
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.engines.nanochat.tokenizer import ASSISTANT, BOS, speaks_nanochat, token_id
 from aistack.engines.nanochat.weights import COMPILED, PROVIDER, Checkpoint
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ NORM_EPS = 2.0**-23
 The norms' epsilon is that of single precision, which torch takes where none is given, and nanochat
 gives none; the library's default is eight times larger and shows where activations are small."""
 
-DAMAGED = "their file is damaged, or it asks for code to be run, which is refused."
+DAMAGED = "their file is damaged, or needs to run code, which is not allowed."
 MISSHAPEN = "the shapes of their tensors do not fit their metadata."
 
 _LAYER = re.compile(r"transformer\.h\.(\d+)\.(\w+)\.(\w+)\.weight")
@@ -52,7 +52,7 @@ _VOCABULARY = {
 def refused(tag: str, why: str) -> BackendFault:
     """503: these weights cannot be loaded, and `why` says so in a sentence."""
     message = f"The weights {tag} could not be loaded: {why}"
-    return BackendFault(Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, PROVIDER))
+    return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, PROVIDER))
 
 
 def renamed(name: str) -> str | None:
@@ -116,7 +116,7 @@ def load(
     if why:
         raise refused(tag, why)
     if tokenizer.get_vocab_size(with_added_tokens=True) != meta["vocab_size"]:
-        raise refused(tag, "their tokenizer has another number of tokens than they have.")
+        raise refused(tag, "their vocabulary and their tokenizer's differ in size.")
     if not speaks_nanochat(tokenizer):
         raise refused(tag, "their tokenizer lacks nanochat's special tokens.")
     config = model_settings(meta, tokenizer)

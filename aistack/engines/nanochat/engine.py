@@ -27,7 +27,7 @@ from aistack.engines.nanochat.prompt import Format, NanochatFormat, PlainFormat,
 from aistack.engines.nanochat.sampling import Sampler
 from aistack.engines.nanochat.tokenizer import read_tokenizer, speaks_nanochat
 from aistack.engines.nanochat.weights import PROVIDER, Weights
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, context_overflow, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +102,7 @@ class Nanochat:
             torch.set_num_threads(threads)
         found = nano_weights.inspect(model.id, Path(model.source))
         if found is None:
-            raise nano_convert.refused(model.id, "their folder is gone or holds no weights.")
+            raise nano_convert.refused(model.id, "their folder is gone or contains no weights.")
         device = device_of(model.device)
         dtype = dtype_of(str(model.options.get("dtype") or "auto"), device)
         try:
@@ -162,17 +162,7 @@ def room(context: int | None, prompt: int, wanted: int | None) -> int:
         return wanted if wanted is not None else 512
     left = context - prompt
     if left < (1 if wanted is None else wanted):
-        asked = "" if wanted is None else f" and max_tokens {wanted}"
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.CONTEXT_OVERFLOW,
-                f"The conversation ({prompt} tokens){asked} need more than the {context} tokens that "
-                "these weights can look back on. Shorten the conversation or lower max_tokens.",
-                PROVIDER,
-                param="messages" if left < 1 else "max_tokens",
-            )
-        )
+        raise BackendFault(context_overflow(PROVIDER, prompt, wanted, context))
     return left if wanted is None else wanted
 
 
@@ -240,9 +230,8 @@ def dtype_of(name: str, device: str) -> torch.dtype:
     if name not in known:
         raise BackendFault(
             Fault(
-                ErrorKind.NETWORK,
                 Code.NOT_CONFIGURED,
-                "inference.dtype must be auto, float32, bfloat16 or float16.",
+                "nanochat.dtype must be auto, float32, bfloat16 or float16.",
                 PROVIDER,
             )
         )
@@ -286,7 +275,7 @@ def _try_out(loaded: LoadedModel, tag: str) -> None:
     begin = min(loaded.stops, default=0)
     _, cache = _forward(loaded, torch.tensor([[begin]], device=loaded.device), None)
     if cache is None:
-        raise nano_convert.refused(tag, "they are of a kind that cannot be continued token by token.")
+        raise nano_convert.refused(tag, "they cannot generate text token by token.")
 
 
 def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
@@ -310,9 +299,9 @@ def _load_directory(found: Weights, device: str, dtype: torch.dtype) -> Any:
         raise nano_convert.refused(found.tag, nano_convert.DAMAGED) from exc
     except ValueError as exc:
         if "trust_remote_code" in str(exc):
-            why = "they need code of their own to be run, which is refused."
+            why = "they need to run code of their own, which is not allowed."
         else:
-            why = "they are not of a kind that the transformers library can continue text with."
+            why = "the transformers library cannot generate text with this kind of model."
         raise nano_convert.refused(found.tag, why) from exc
     except RuntimeError as exc:
         if not nano_convert.misshapen(exc):

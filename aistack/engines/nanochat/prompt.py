@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aistack.chunks import Message
 from aistack.engines.nanochat.tokenizer import ASSISTANT, BOS, USER, token_id
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -146,9 +146,8 @@ class PlainFormat:
 def _refused() -> BackendFault:
     return BackendFault(
         Fault(
-            ErrorKind.MALFORMED,
             Code.INVALID_FIELD,
-            "These weights' chat format cannot express this order of messages.",
+            "This model's chat format does not allow this order of messages.",
             "nanochat",
             param="messages",
         )

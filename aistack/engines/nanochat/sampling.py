@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +38,8 @@ class Sampler:
         if not math.isfinite(best[0].item()):
             raise BackendFault(
                 Fault(
-                    ErrorKind.UNKNOWN,
                     Code.INTERNAL_ERROR,
-                    "The weights produced numbers that are none; another dtype may help.",
+                    "The model produced NaN or infinite values; try another nanochat.dtype.",
                     "nanochat",
                 )
             )

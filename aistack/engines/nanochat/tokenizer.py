@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from aistack.engines.nanochat.weights import PROVIDER
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,13 +59,13 @@ class _Restricted(pickle.Unpickler):
 
 def unreadable(message: str) -> BackendFault:
     """503: the tokenizer file is not what it should be."""
-    return BackendFault(Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, PROVIDER))
+    return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, PROVIDER))
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
     """The contents of a `tokenizer.pkl`. Raises BackendFault; never runs code from the file."""
     if path.stat().st_size > FILE_MAX:
-        raise unreadable("The weights could not be loaded: their tokenizer file is too large to be one.")
+        raise unreadable("The weights could not be loaded: their tokenizer file is too large.")
     try:
         loaded = _Restricted(io.BytesIO(path.read_bytes())).load()
         if not isinstance(loaded, _Encoding):

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, malformed
+from aistack.errors import BackendFault, Code, Fault, malformed
 
 PROVIDER = "nanochat"
 TAG_MAX = 100
@@ -130,16 +130,14 @@ def find(root: str | os.PathLike[str], tag: str) -> Weights:
         raise BackendFault(fault)
     found = inspect(tag, Path(root) / tag) if root and (Path(root) / tag).is_dir() else None
     if found is None:
-        raise BackendFault(_not_found(f"There are no weights with the tag {tag}."))
+        raise BackendFault(_not_found(f"Unknown model_tag: {tag}. GET /models lists the weights."))
     if found.problem:
         raise BackendFault(_not_found(f"The weights {tag} cannot be served: {found.problem}"))
     return found
 
 
 def _not_found(message: str) -> Fault:
-    return Fault(
-        ErrorKind.MALFORMED, Code.MODEL_NOT_FOUND, message, param="model_tag", status_override=404
-    )
+    return Fault(Code.MODEL_NOT_FOUND, message, param="model_tag", status=404)
 
 
 def inspect(tag: str, path: Path) -> Weights | None:
@@ -229,7 +227,7 @@ def model_config(meta: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError):
         raise ValueError("its metadata cannot be read.") from None
     if not all(type(number) is int and number > 0 for number in numbers):
-        raise ValueError("its metadata has values that make no sense.")
+        raise ValueError("its metadata has invalid values.")
     assert isinstance(config, dict)
     return config
 
@@ -244,8 +242,8 @@ def architecture_problem(keys: Iterable[str], config: dict[str, Any]) -> str:
     if strange or "S" in str(config.get("window_pattern", "L")).upper():
         what = f"it has {strange[0]}" if strange else "it has sliding windows"
         return (
-            "it has a newer nanochat architecture (from January 2026 on) than the one of 2025, which is "
-            f"the only one that the libraries here can compute ({what})."
+            "it has a newer nanochat architecture (from January 2026 on) than that of 2025, which is "
+            f"the only one that the libraries here can run ({what})."
         )
     return ""
 

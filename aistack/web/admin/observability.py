@@ -14,12 +14,12 @@ from aistack.config import ServerSection
 from aistack.contract.converters import to_plain
 from aistack.contract.observability import ObservabilityState, PayloadUsage
 from aistack.contract.relay_request import media_type
-from aistack.errors import BackendFault, Code, internal, malformed
+from aistack.errors import BackendFault, Code, internal, malformed, missing_field
 from aistack.observe.observability import Observability
 from aistack.observe.prometheus import Exposition
 from aistack.observe.toggles import KEYS, truthy
 from aistack.web.answers import json_answer
-from aistack.web.faults import too_large
+from aistack.web.faults import beyond_limit
 from aistack.web.instrumentation import OBSERVABILITY
 from aistack.web.keys import CONFIG
 from aistack.web.queueing import begin_body
@@ -33,29 +33,28 @@ FORM_MAX = 64 * 1024
 
 
 async def metrics_text(request: web.Request) -> web.StreamResponse:
-    """GET /metrics: what Prometheus scrapes."""
+    """The metrics that Prometheus scrapes."""
     body, content_type = await request.app[EXPOSITION].scrape()
     return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 async def metrics_json(request: web.Request) -> web.StreamResponse:
-    """GET /admin/api/metrics."""
+    """Counts and latencies of the requests of each capability."""
     window = request.app[OBSERVABILITY].window.copy()
     return json_answer(await asyncio.to_thread(window.told, time.time()))
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """GET /admin/api/observability."""
+    """The three observability switches, and the size of the captures."""
     return _told(request.app[OBSERVABILITY])
 
 
 async def toggle(request: web.Request) -> web.StreamResponse:
-    """POST /admin/api/observability/toggle: `key` and `value`, as a form or as JSON."""
+    """Turn one switch on or off until the restart: `key` and `value`, as a form or as JSON."""
     sent = await _fields(request)
     for name in ("key", "value"):
         if name not in sent:
-            fault = malformed(f"The field {name} is missing.", Code.MISSING_FIELD, name)
-            raise BackendFault(fault)
+            raise BackendFault(missing_field(name))
     observability = request.app[OBSERVABILITY]
     try:
         observability.toggles.turn(str(sent["key"]), truthy(sent["value"]))
@@ -66,7 +65,7 @@ async def toggle(request: web.Request) -> web.StreamResponse:
 
 
 async def clear_payload(request: web.Request) -> web.StreamResponse:
-    """POST /admin/api/observability/clear-payload: remove every capture."""
+    """Delete every captured payload."""
     observability = request.app[OBSERVABILITY]
     done = asyncio.wrap_future(observability.store.clear())
     try:
@@ -100,7 +99,7 @@ async def _urlencoded(request: web.Request, server: ServerSection) -> Mapping[st
 
 async def _multipart(request: web.Request, server: ServerSection) -> Mapping[str, str]:
     if (request.content_length or 0) > FORM_MAX:
-        raise BackendFault(too_large(f"The body is larger than the limit of {FORM_MAX} bytes."))
+        raise BackendFault(beyond_limit("body", FORM_MAX))
     await begin_body(request)
     form = Form(request, server.upload_idle_s)
     await form.read()

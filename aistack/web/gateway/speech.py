@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from aistack.chunks import Head, Piece, Tail
 from aistack.contract.relay_request import RelayRequest, relay_request
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 from aistack.ids import job_id
 from aistack.jobs.effects import Respond
 from aistack.jobs.events import ClientGone
@@ -109,9 +109,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
             cut(request, limit_s)
             return response
     if response is None:
-        raise BackendFault(
-            Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, "The speech server gave no answer.")
-        )
+        raise BackendFault(Fault(Code.UPSTREAM_ERROR, "The speech server did not respond."))
     if request.method != hdrs.METH_HEAD:
         await response.write_eof()
     return response

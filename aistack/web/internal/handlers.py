@@ -15,10 +15,11 @@ from aiohttp import web
 from aistack.chunks import GenerationRequest, Vram
 from aistack.contract.converters import to_plain
 from aistack.contract.internal import ModelInfo, ModelRegistry
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault
 from aistack.ids import job_id
 from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
 from aistack.jobs.states import Op
+from aistack.web import guard
 from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.internal import trace
@@ -41,23 +42,10 @@ def authorise(request: web.Request) -> None:
     """Raise BackendFault unless the request carries the internal key: 503 if there is none, 401."""
     key = request.app[CONFIG].inference.api_key
     if not key:
-        raise BackendFault(
-            Fault(
-                ErrorKind.NETWORK,
-                Code.NOT_CONFIGURED,
-                "The internal API has no key: set inference.api_key to open it.",
-            )
-        )
+        raise BackendFault(guard.no_internal_key())
     sent = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(hashlib.sha256(sent).digest(), hashlib.sha256(key.encode()).digest()):
-        raise BackendFault(
-            Fault(
-                ErrorKind.MALFORMED,
-                Code.UNAUTHORIZED,
-                f"The internal API asks for its key in {HEADER}.",
-                status_override=401,
-            )
-        )
+        raise BackendFault(guard.wrong_internal_key(HEADER))
     trace.accepted(request)
 
 
@@ -122,7 +110,7 @@ async def _deliver(
 
 
 async def models(request: web.Request) -> web.StreamResponse:
-    """The weights on the disk, and which of them is current."""
+    """The weights on the disk, and which of them are selected."""
     authorise(request)
     found = await asyncio.to_thread(request.app[MODEL_ROOT].scan)
     root = request.app[CONFIG].inference.root

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from aistack import errors
 from aistack.chunks import Generated, Notice, Segment, Token, Transcript, Word
@@ -12,126 +11,95 @@ from aistack.contract import internal as inner
 from aistack.contract import public as c
 from aistack.contract import relayed
 from aistack.contract.converters import to_plain
-from aistack.errors import Code, ErrorKind, Fault, envelope
+from aistack.errors import BackendFault, Code, Fault, error_object
+from aistack.jobs import busy
+from aistack.jobs.states import Op
+from aistack.relays.ollama import OllamaSettings
+from aistack.relays.qwen_tts import QwenTtsSettings
+from aistack.relays.upstream import Sessions, Upstream
+from aistack.web import faults, guard
+from aistack.web.internal.body import Defaults, generate_request, swap_tag
+from aistack.web.openapi.objects import Example, Json
 from aistack.wire.subtitles import srt, vtt
 from aistack.wire.tokens import ChatCompletion, TokenEvents
 from aistack.wire.transcript import PLAIN, VTT, StreamedTranscript, WholeTranscript
 
-Example = Mapping[str, Any]
 Examples = Mapping[str, Example]
 
 # --- refusals ----------------------------------------------------------------------------------------
 
-_KINDS = {400: "MALFORMED", 401: "MALFORMED", 403: "MALFORMED", 404: "MALFORMED", 405: "MALFORMED"}
-_KINDS |= {413: "OVERFLOW", 500: "UNKNOWN", 503: "NETWORK"}
+_MODEL = "whisper-small"
+_PARAKEET = "Parakeet"
+_HOLDER = {"op": "transcribe", "model": _MODEL, "since_s": 12.3, "progress": 0.4, "eta_s": 17.2}
+_OLLAMA = Upstream(OllamaSettings().upstream, Sessions())
+_SPEECH = Upstream(QwenTtsSettings().upstream, Sessions())
 
-_SAID: Mapping[Code, tuple[str, str, str | None]] = {
-    Code.LOAD_COOLING_DOWN: (
-        "whisper-small failed to load 2 times in a row; the next try is allowed in 10 seconds.",
-        errors.GATEWAY,
-        None,
-    ),
-    Code.MODEL_NOT_FOUND: (
-        "There is no model whisper-huge. GET /v1/models lists them.",
-        "aistack",
-        "model",
-    ),
-    Code.NOT_FOUND: ("There is nothing at /v1/audio/.", errors.GATEWAY, None),
-    Code.UNSUPPORTED_AUDIO: ("The file could not be read as audio.", "Faster-Whisper", "file"),
-    Code.MISSING_FIELD: ("The field 'model_tag' is missing.", errors.GATEWAY, "model_tag"),
-    Code.INVALID_FIELD: ("The field 'temperature' must be from 0 to 1.", errors.GATEWAY, "temperature"),
-    Code.INVALID_BODY: ("The body is not valid JSON.", errors.GATEWAY, None),
-    Code.TOO_LARGE: ("The file is larger than the limit of 1073741824 bytes.", errors.GATEWAY, "file"),
-    Code.CONTEXT_OVERFLOW: (
-        "The prompt has 1900 tokens; with max_tokens 512 that is more than 2048.",
-        "nanochat",
-        None,
-    ),
-    Code.BACKEND_MISSING: (
-        "Parakeet is not installed on this server. Install it with: "
-        "python -m pip install 'nemo_toolkit[asr]'",
-        "Parakeet",
-        None,
-    ),
-    Code.BACKEND_UNREACHABLE: ("Ollama does not answer. Is it running?", "ollama", None),
-    Code.MODEL_LOAD_FAILED: ("The weights could not be fetched.", "Faster-Whisper", None),
-    Code.ENGINE_CRASHED: ("The Parakeet process had ended. Send the request again.", "Parakeet", None),
-    Code.ENGINE_STALLED: (
-        "Parakeet showed no sign of life for 120 seconds and was stopped.",
-        "Parakeet",
-        None,
-    ),
-    Code.UPSTREAM_BUSY: ("Ollama is busy. Try again in a few seconds.", "ollama", None),
-    Code.UPSTREAM_TIMEOUT: ("Ollama did not answer in time.", "ollama", None),
-    Code.UPSTREAM_REJECTED: ("'voice' is not known.", "Qwen3-TTS", None),
-    Code.UPSTREAM_ERROR: ("Ollama gave no answer that makes sense.", "ollama", None),
-    Code.UNAUTHORIZED: (
-        "This server asks for a key: send it as Authorization: Bearer <key>.",
-        errors.GATEWAY,
-        None,
-    ),
-    Code.FORBIDDEN_ORIGIN: ("Pages of this origin may not call this server.", errors.GATEWAY, None),
-    Code.NOT_CONFIGURED: (
-        "The internal API has no key: set inference.api_key to open it.",
-        errors.GATEWAY,
-        None,
-    ),
-}
-_WHOLE: Mapping[Code, Fault] = {
-    Code.SLOT_BUSY: errors.busy(
-        "The GPU is busy with a transcription.",
-        op="transcribe",
-        model="whisper-small",
-        since_s=12.3,
-        progress=0.4,
-    ),
-    Code.DRAINING: errors.draining("Weights are being changed. Try again in a few seconds."),
-    Code.SHUTTING_DOWN: errors.shutting_down(),
-    Code.OUT_OF_MEMORY: errors.out_of_memory("Faster-Whisper", "finish this request"),
-    Code.INTERNAL_ERROR: errors.internal(),
-}
-_TWICE = {Code.MODEL_NOT_FOUND: 404, Code.ENGINE_CRASHED: 500}
-"""Codes that come with two statuses, and the rarer of the two."""
+_TOO_WARM = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 3}
 
 
-def name_of(status: int, code: Code) -> str:
-    """The name of an example."""
-    return f"{code.value}_{status}" if _TWICE.get(code) == status else code.value
+def _raised(call: Callable[[], object]) -> Fault:
+    try:
+        call()
+    except BackendFault as refusal:
+        return refusal.fault
+    raise AssertionError("the example of a refusal is not refused")
+
+
+_FAULTS: tuple[Fault, ...] = (
+    busy.refused(Op.TRANSCRIBE, _HOLDER),
+    errors.draining(),
+    errors.shutting_down(),
+    errors.cooling_down(_MODEL, 2, 10),
+    errors.unknown_model("whisper-huge", "Accepted are auto and the ids of GET /v1/models."),
+    errors.not_listed("whisper-huge"),
+    errors.unknown_path("/v1/embeddings"),
+    faults.wrong_method("GET", "/v1/audio/transcriptions"),
+    errors.unreadable_audio("Faster-Whisper"),
+    _raised(lambda: swap_tag({})),
+    _raised(lambda: generate_request(_TOO_WARM, Defaults())),
+    errors.body_not_json(),
+    faults.beyond_limit("file", 1024**3, "file"),
+    errors.context_overflow("nanochat", 1900, 512, 2048),
+    errors.out_of_memory("Faster-Whisper", "finish this request"),
+    errors.not_installed(_PARAKEET, "pip install 'nemo_toolkit[asr]'"),
+    _OLLAMA.fault_of(ConnectionRefusedError(), begun=False),
+    errors.load_failed(_PARAKEET, "parakeet", "the engine process exited while loading"),
+    errors.found_dead(_PARAKEET),
+    errors.crashed(_PARAKEET),
+    errors.stalled(_PARAKEET, 120),
+    _OLLAMA.refused(503, b""),
+    _OLLAMA.fault_of(TimeoutError(), begun=False),
+    _SPEECH.refused(400, b'{"error": {"message": "Invalid speaker: nobody", "param": "voice"}}'),
+    _OLLAMA.refused(500, b""),
+    guard.unauthorized(),
+    guard.foreign_origin(),
+    guard.no_internal_key(),
+    faults.gone(),
+    errors.internal(),
+)
+_BY_CODE = {(fault.status, fault.code): fault for fault in _FAULTS}
 
 
 def example_fault(status: int, code: Code) -> Fault:
     """A fault as it could be."""
-    if code in _WHOLE:
-        return _WHOLE[code]
-    message, provider, param = _SAID[code]
-    if (status, code) == (500, Code.ENGINE_CRASHED):
-        message = "The Parakeet process crashed while it worked on this request."
-    return Fault(ErrorKind[_KINDS[status]], code, message, provider, param, status_override=status)
+    return _BY_CODE[status, code]
 
 
-def _error(status: int, code: Code) -> Example:
-    return {"value": json.loads(envelope(example_fault(status, code)))}
+def name_of(status: int, code: Code) -> str:
+    """The name of an example."""
+    return code.value if status == code.status else f"{code.value}_{status}"
 
 
-_STATUSES: Mapping[Code, int] = {
-    Code.MODEL_NOT_FOUND: 400,
-    Code.NOT_FOUND: 404,
-    Code.TOO_LARGE: 413,
-    Code.UNAUTHORIZED: 401,
-    Code.FORBIDDEN_ORIGIN: 403,
-    Code.UNSUPPORTED_AUDIO: 400,
-    Code.MISSING_FIELD: 400,
-    Code.INVALID_FIELD: 400,
-    Code.INVALID_BODY: 400,
-    Code.CONTEXT_OVERFLOW: 400,
-    Code.UPSTREAM_REJECTED: 400,
-    Code.UPSTREAM_ERROR: 500,
-    Code.ENGINE_STALLED: 500,
-}
-ERRORS: dict[str, Example] = {
-    name_of(status, code): _error(status, code)
-    for code in (*_SAID, *_WHOLE)
-    for status in (_STATUSES.get(code, 503), *((_TWICE[code],) if code in _TWICE else ()))
+_UNSEEN = (Code.METHOD_NOT_ALLOWED, Code.CANCELLED)
+"""Codes of no operation: a method that is not one, and a client that has gone."""
+
+ERRORS: Examples = {
+    name_of(fault.status, fault.code): {
+        "summary": fault.code.meaning,
+        "value": {"error": error_object(fault)},
+    }
+    for fault in _FAULTS
+    if fault.code not in _UNSEEN
 }
 
 # --- transcripts -------------------------------------------------------------------------------------
@@ -152,14 +120,13 @@ _ONE = Segment(
     tuple(word for segment in _HEARD for word in segment.words or ()),
 )
 _TRANSCRIPT = Transcript("en", 3.2, "One two three. Four five.", len(_HEARD))
-_MODEL = "whisper-small"
 
 
-def _whole(form: Any) -> Any:
+def _whole(form: c.ResponseFormat) -> str:
     return WholeTranscript(form, _MODEL).body(_HEARD, _TRANSCRIPT).body.decode()
 
 
-def _stream(*chunks: Any) -> str:
+def _stream(*chunks: Segment | Notice) -> str:
     wire = StreamedTranscript(_MODEL)
     frames = [wire.frame(chunk) for chunk in chunks]
     return b"".join([*filter(None, frames), wire.tail(_TRANSCRIPT) or b""]).decode()
@@ -190,10 +157,11 @@ def _generated() -> str:
     ).decode()
 
 
-def _chat(stream: bool) -> Any:
+def _chat(stream: bool) -> Json:
     wire = ChatCompletion("chatcmpl-407", 1787299872, "qwen3:4b", stream)
     if not stream:
-        return json.loads(wire.body(_TOKENS, _GENERATED).body)
+        whole: Json = json.loads(wire.body(_TOKENS, _GENERATED).body)
+        return whole
     return b"".join(
         [*(wire.frame(each) or b"" for each in _TOKENS), wire.tail(_GENERATED) or b""]
     ).decode()
@@ -201,7 +169,7 @@ def _chat(stream: bool) -> Any:
 
 # --- by type -----------------------------------------------------------------------------------------
 
-ASKED: Mapping[Any, Examples] = {
+ASKED: Mapping[object, Examples] = {
     relayed.ChatRequest: {
         "chat": {"value": {"model": "qwen3:4b", "messages": [{"role": "user", "content": "Hello"}]}}
     },
@@ -223,7 +191,7 @@ ASKED: Mapping[Any, Examples] = {
 }
 """Of bodies, by the type they are read as."""
 
-ANSWERED: Mapping[Any, Examples] = {
+ANSWERED: Mapping[object, Examples] = {
     c.HealthResponse: {
         "health": {"value": to_plain(c.HealthResponse(version="0.1.0", ready=True, current_model="d20"))}
     },

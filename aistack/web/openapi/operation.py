@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeAlias
 
 from aiohttp import web
 from attrs import frozen
@@ -17,23 +17,27 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Events:
     """An answer of server-sent events: the union of what their data can be, and the union's name.
 
-    `last` is the data of a last event that is no JSON.
+    `last` is the data of a last event that is not JSON.
     """
 
-    kind: Any
+    kind: object
     name: str
     last: str = ""
+
+
+Body: TypeAlias = type | str
+"""A contract type, or the media type of a body that has none."""
 
 
 @frozen
 class Operation:
     """One method on one path.
 
-    `takes` is the structured request type (or a media type), none if there is no body; `gives` the
-    types (or media types, or Events) of good answers, which come with `status`. `guard` names the key
-    it asks for: "" (open), "api" or "internal". `refuses` are the errors it can give beyond those of
-    every operation; `about` is its description, the handler's docstring if empty. `headers` name
-    response headers of good answers (see `openapi.HEADERS`). Not `shown`: pages, which are no API.
+    `takes` is the body of a request, None if it has none; `gives` are the bodies that an answer can
+    have, which come with `status`. `guard` names the key it asks for: "" (open), "api" or "internal".
+    `refuses` are the errors it can give beyond those of every operation; `about` is its description,
+    the handler's docstring if empty. `headers` name response headers of answers (see
+    `components.HEADERS`). Not `shown`: pages, which are not part of the API.
     """
 
     method: str
@@ -41,8 +45,8 @@ class Operation:
     handler: Handler
     summary: str
     tags: tuple[str, ...]
-    takes: Any = None
-    gives: tuple[Any, ...] = ()
+    takes: Body | None = None
+    gives: tuple[Body | Events, ...] = ()
     guard: str = "api"
     status: int = 200
     refuses: Refusals = frozenset()

@@ -18,9 +18,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from aistack.config import ServerSection
 from aistack.config.units import MiB
-from aistack.errors import BackendFault, Code, malformed
+from aistack.errors import BackendFault, Code, body_not_json, body_not_object, malformed
 from aistack.web import instrumentation as observed
-from aistack.web.faults import too_large
+from aistack.web.faults import beyond_limit
 from aistack.web.queueing import begin_body
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ async def pull(reading: Awaitable[T], idle_s: float, broken: str) -> T:
 async def read_body(request: web.Request, limit: int, idle_s: float) -> bytes:
     """The whole body in memory; 413 beyond `limit` bytes, unread where its length was declared."""
     if (request.content_length or 0) > limit:
-        raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))
+        raise BackendFault(beyond_limit("body", limit))
     await begin_body(request)
     body = bytearray()
     content = request.content
@@ -71,7 +71,7 @@ async def read_body(request: web.Request, limit: int, idle_s: float) -> bytes:
             return read
         body += piece
         if len(body) > limit:
-            raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))
+            raise BackendFault(beyond_limit("body", limit))
 
 
 def _at_hand(content: StreamReader) -> bytes:
@@ -91,7 +91,7 @@ async def read_json(request: web.Request, server: ServerSection) -> dict[str, An
         else:
             value = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        raise BackendFault(malformed("The body is not valid JSON.", Code.INVALID_BODY)) from exc
+        raise BackendFault(body_not_json()) from exc
     if not isinstance(value, dict):
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
+        raise BackendFault(body_not_object())
     return value

@@ -16,7 +16,7 @@ from aistack.config.units import MiB
 from aistack.contract.relay_request import media_type
 from aistack.errors import BackendFault, Code, Fault, malformed
 from aistack.web import instrumentation as observed
-from aistack.web.faults import too_large
+from aistack.web.faults import beyond_limit
 from aistack.web.queueing import begin_body
 from aistack.web.upload.multipart import OVERHEAD, Form, Part, bad, transferred
 from aistack.web.upload.spool import Spool
@@ -75,7 +75,7 @@ async def receive_audio(request: web.Request, server: ServerSection) -> AsyncIte
 
 
 def _file_too_large(limit: int) -> Fault:
-    return too_large(f"The file is larger than the limit of {limit} bytes.", "file")
+    return beyond_limit("file", limit, "file")
 
 
 class _Upload(Form):

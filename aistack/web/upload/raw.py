@@ -11,7 +11,7 @@ from aistack.config import ServerSection
 from aistack.config.units import MiB
 from aistack.errors import BackendFault
 from aistack.web import instrumentation as observed
-from aistack.web.faults import too_large
+from aistack.web.faults import beyond_limit
 from aistack.web.keys import nothing
 from aistack.web.queueing import begin_body
 from aistack.web.upload.bodies import pull
@@ -51,7 +51,7 @@ async def body_of(request: web.Request, server: ServerSection) -> AsyncIterator[
     """Read the whole body. Raises BackendFault: 413 beyond the upload limit, 400 if it breaks off."""
     limit = server.max_upload_bytes
     if (request.content_length or 0) > limit:
-        raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))
+        raise BackendFault(beyond_limit("body", limit))
     await begin_body(request)
     body = Body()
     try:
@@ -60,7 +60,7 @@ async def body_of(request: web.Request, server: ServerSection) -> AsyncIterator[
         ):
             body.size += len(piece)
             if body.size > limit:
-                raise BackendFault(too_large(f"The body is larger than the limit of {limit} bytes."))
+                raise BackendFault(beyond_limit("body", limit))
             body.memory += piece
             if len(body.memory) > IN_MEMORY or (body.spool is not None and len(body.memory) >= MiB):
                 await _to_spool(body, server)

@@ -55,7 +55,7 @@ class Spool:
                     reason=exc.strerror,
                     stored=self.bytes,
                 )
-                fault = too_large("The server has no room for an upload of this size.", "file")
+                fault = too_large("The server has no disk space for an upload of this size.", "file")
                 raise BackendFault(fault) from exc
             raise
         self.bytes += len(block)

@@ -1,4 +1,4 @@
-"""`python -m contrib.dev.pages`: write the generated pages of docs/, remove those no longer made."""
+"""`python -m contrib.dev.pages`: write the generated pages of docs/, remove those that are obsolete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURE = "internals/machine.svg"
 
 
 def made() -> dict[str, str]:
-    """Path below docs/ -> what is to stand there."""
+    """Path below docs/ -> its text."""
     doc = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
     return errors.pages(doc) | reference.pages(doc) | {PICTURE: machine.svg()}
 

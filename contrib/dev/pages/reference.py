@@ -12,7 +12,7 @@ Doc = Mapping[str, Any]
 Schema = Mapping[str, Any]
 
 _KEYS = {
-    "bearer": "`Authorization: Bearer` where keys are configured",
+    "bearer": "`Authorization: Bearer` if keys are configured",
     "internal": "`X-Internal-API-Key`",
 }
 
@@ -37,9 +37,9 @@ def _index(doc: Doc) -> str:
         MADE,
         "# Reference",
         "",
-        "From the OpenAPI document that the server itself answers with at `/openapi.json` (and shows at "
-        "`/docs`): it is derived from the code that reads and writes the messages, so it cannot say "
-        "anything else. The committed copy is [openapi.json](../openapi.json).",
+        "Made from the OpenAPI document that a running server has at `/openapi.json` and shows at "
+        "`/docs`. The document is derived from the code that reads and writes the messages, so the two "
+        "cannot differ. The committed copy is [openapi.json](../openapi.json).",
         "",
         doc["info"]["description"],
         "",
@@ -120,21 +120,21 @@ def _examples(status: str, media: str, examples: Mapping[str, Any]) -> list[str]
 
 
 def _objects(doc: Doc) -> str:
-    lines = [MADE, "# Objects of the reference", "", "`*` marks members that are always there.", ""]
+    lines = [MADE, "# Objects of the reference", "", "`*` marks members that are always present.", ""]
     for name, schema in doc["components"]["schemas"].items():
         lines += [f"## {name}", "", *_fields(doc, schema, inline=True), ""]
     return "\n".join(lines)
 
 
 def _fields(doc: Doc, schema: Schema, inline: bool = False) -> list[str]:
-    """A table of an object's members; a named schema is only pointed at where its table is elsewhere."""
+    """A table of an object's members; for a named schema, a link to its table."""
     if "$ref" in schema and not inline:
         named = _resolve(doc, schema)
         return [f"{_type(schema)}:", "", *_fields(doc, named, True)]
     lines: list[str] = [schema["description"], ""] if "description" in schema and inline else []
     members = schema.get("properties")
     if not schema:
-        return [*lines, "Passed on as it is."]
+        return [*lines, "Passed on unchanged."]
     if members is None:
         return [*lines, f"{_type(schema)}."]
     needed = schema.get("required", ())
@@ -164,7 +164,7 @@ def _resolve(doc: Doc, node: Any) -> Any:
 
 
 def _type(schema: Schema) -> str:
-    """One line about a schema: a link, a type, what is allowed."""
+    """One line about a schema: a link, or a type and its limits."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](objects.md#{name.lower()})"
@@ -184,12 +184,12 @@ def _type(schema: Schema) -> str:
 
 def _limits(schema: Schema) -> str:
     limits: Iterable[tuple[str, str]] = (
-        ("minimum", "{} or more"),
-        ("maximum", "{} at most"),
-        ("minLength", "length {} or more"),
-        ("maxLength", "length {} at most"),
-        ("minItems", "{} or more"),
-        ("maxItems", "{} at most"),
+        ("minimum", "at least {}"),
+        ("maximum", "at most {}"),
+        ("minLength", "length at least {}"),
+        ("maxLength", "length at most {}"),
+        ("minItems", "{} or more items"),
+        ("maxItems", "at most {} items"),
         ("default", "default `{}`"),
     )
     told = [words.format(json.dumps(schema[key])) for key, words in limits if key in schema]

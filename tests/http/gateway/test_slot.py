@@ -141,7 +141,7 @@ def test_a150_the_refusal_names_both(fakes: Service, held: Held) -> None:
     error = fakes.play(SAY).error
     held.end()
     assert error["provider"] == "aistack"
-    assert error["message"].count("transcribe") == 2, "who holds it, and what was refused"
+    assert error["message"].count("transcription") == 2, "who holds it, and what was refused"
     assert (error["holder"]["op"], error["holder"]["model"]) == ("transcribe", "whisper-small")
     assert error["holder"]["since_s"] >= 0
 

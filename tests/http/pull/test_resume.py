@@ -71,7 +71,7 @@ def test_cut_too_often_is_kept_for_the_next_time(hub: Running, tmp_path: Path) -
     hub.double.cut = [600_000] + [0] * resume.TRIES
     with pytest.raises(resume.BrokenOff) as broken:
         fetched()
-    assert "goes on where this one stopped" in said(broken.value)
+    assert "The next attempt resumes it" in said(broken.value)
     kept = partial(tmp_path).stat().st_size
     assert 0 < kept <= 600_000
     hub.double.calls.clear()
@@ -98,7 +98,7 @@ def test_bytes_that_are_wrong_are_thrown_away(hub: Running, tmp_path: Path) -> N
     hub.double.lie = "model.bin"
     with pytest.raises(resume.Damaged) as damaged:
         fetched()
-    assert "arrived damaged" in said(damaged.value)
+    assert "was damaged and has been deleted" in said(damaged.value)
     assert not partial(tmp_path).exists()
     hub.double.lie = ""
     assert (fetched() / "model.bin").read_bytes() == MODEL.read_bytes()
@@ -138,7 +138,7 @@ def test_a_token_is_for_the_hub_alone(hub: Running, monkeypatch: pytest.MonkeyPa
     hub.double.token = "hf_made_up"
     with pytest.raises(GatedRepoError) as gated:
         fetched()
-    assert "asks for a licence" in said(gated.value)
+    assert "requires a licence" in said(gated.value)
     monkeypatch.setenv("HF_TOKEN", "hf_made_up")
     assert (fetched() / "model.bin").read_bytes() == MODEL.read_bytes()
 

@@ -105,11 +105,11 @@ def test_a85_why_a_download_failed_in_plain_words(
     service: tuple[Service, Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, hub = service
-    assert "the Hugging Face Hub does not have it" in refused(here, "base")
+    assert "the Hugging Face Hub does not have or share it" in refused(here, "base")
     hub.fail("/api/models/Systran/faster-whisper-medium", "status", status=500)
     assert "the Hugging Face Hub answered with an error" in refused(here, "medium")
     hub.token = "hf_made_up"
-    assert "its owner asks for a licence to be accepted first" in refused(here, "tiny")
+    assert "its owner requires a licence to be accepted first" in refused(here, "tiny")
     hub.token = ""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "downloads are off (HF_HUB_OFFLINE)" in refused(here, "large-v3")

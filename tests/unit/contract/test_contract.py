@@ -104,7 +104,7 @@ def test_json_is_one_compact_line_of_utf8() -> None:
         errors.internal(),
         errors.busy("busy", op="chat", model="qwen3:4b", since_s=3.2, progress=0.5, eta_s=3.2),
         errors.out_of_memory("Faster-Whisper", "load it"),
-        Fault(ErrorKind.CANCELLED, Code.CANCELLED, "gone"),
+        Fault(Code.CANCELLED, "gone"),
     ],
 )
 def test_every_envelope_is_the_contracts(fault: Fault) -> None:

@@ -7,11 +7,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from aistack.errors import Code, Fault, fault_headers
+from aistack.errors import Code, fault_headers
 from aistack.jobs.states import Phase
+from aistack.web.openapi.examples import example_fault
 from contrib.dev.pages import machine
 from contrib.dev.pages.__main__ import DOCS, FOLDERS, PICTURE, made
-from contrib.dev.pages.codes import codes
+from contrib.dev.pages.codes import notes
 
 PAGES = made()
 
@@ -29,33 +30,46 @@ def test_no_page_is_left_over_drift() -> None:
 
 def test_every_code_has_its_page_and_no_page_is_for_another() -> None:
     pages = {path.stem for path in (DOCS / "errors").glob("*.md")} - {"README"}
-    assert pages == {code.value for code in Code} == {code.value for code in codes()}
+    assert pages == {code.value for code in Code} == {code.value for code in notes()}
 
 
 @pytest.mark.parametrize("code", Code)
 def test_a_codes_page_says_everything(code: Code) -> None:
-    told = codes()[code]
-    assert min(map(len, (told.says, told.cause, told.client, told.operator))) >= len("Us.")
+    more = notes()[code]
     page = PAGES[f"errors/{code.value}.md"]
-    assert page.count("\n| status ") >= 1
+    for said in (code.meaning, more.more, more.cause, more.client, more.operator):
+        assert said in page
+    assert more.cause
+    assert page.count("\n| Status ") == len(code.statuses)
     if code is not Code.CANCELLED:
         bodies = [part.partition("```")[0] for part in page.split("```json\n")[1:]]
         assert {json.loads(body)["error"]["code"] for body in bodies} == {code.value}
 
 
-def test_what_is_said_of_retries_is_what_is_sent() -> None:
-    """The page of a code that comes with a header names it, as the code that sends it decides."""
-    from contrib.dev.pages.errors import _fault, _where
+@pytest.mark.parametrize("code", Code)
+def test_what_is_said_of_retries_is_what_is_sent(code: Code) -> None:
+    """The page of a code names the header that the code is sent with, and no other."""
+    for status in code.statuses:
+        (row,) = (
+            line
+            for line in PAGES[f"errors/{code.value}.md"].splitlines()
+            if line.startswith(f"| Status {status} |")
+        )
+        sent = fault_headers(example_fault(status, code))
+        for name in ("Retry-After", "x-should-retry"):
+            told = [f"{name}: {value}" for known, value in sent if known == name]
+            assert [part for part in row.split("`") if part.startswith(name)] == told
 
+
+def test_the_operations_of_a_code_are_those_that_declare_it() -> None:
     doc = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
-    for code, statuses in _where(doc).items():
-        assert statuses, code
-        for status in statuses:
-            fault: Fault = _fault(status, code)
-            assert fault.status == status
-            page = PAGES[f"errors/{code.value}.md"]
-            for name, value in fault_headers(fault):
-                assert f"`{name}: {value}`" in page
+    for code in Code:
+        page = PAGES[f"errors/{code.value}.md"]
+        for path, methods in doc["paths"].items():
+            for method, operation in methods.items():
+                codes = [each.get("x-error-codes", ()) for each in operation["responses"].values()]
+                declared = any(code.value in each for each in codes)
+                assert (f"- `{method.upper()} {path}`\n" in page) == declared
 
 
 def test_the_reference_has_every_operation_and_object() -> None:

@@ -135,7 +135,7 @@ SENTENCES = [
     (ValueError("Requested float16 compute type, but the target device"), {}, "compute type"),
     (ValueError("unsupported device tpu"), {}, "device is unknown"),
     (ImportError("libfoo.so: cannot open shared object file"), {}, "library that the engine needs"),
-    (KeyError("surprise at /srv/x"), {}, "The log has the cause"),
+    (KeyError("surprise at /srv/x"), {}, "The server's log has the cause"),
 ]
 
 

@@ -344,7 +344,7 @@ def test_a85_no_hub_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(404, "does not have it"), (401, "an error"), (500, "could not")]
+    ("status", "words"), [(404, "does not have or share it"), (401, "an error"), (500, "could not")]
 )
 def test_a85_a_hub_that_refuses(status: int, words: str, hub: Hub, tmp_path: Path) -> None:
     hub.status = status

@@ -140,7 +140,7 @@ def test_a_wait_that_expires_beside_a_free_slot_names_nobody(walk: Start) -> Non
     w.new(b.swap("s"))
     assert w("finish", "a") == "Respond(a) Discard(a)"
     assert w("timer", "WaitExpired", "g", 1) == "Respond(g) Discard(g)"
-    assert w.fault("g").extra == {} and "busy with another job" in w.fault("g").message
+    assert w.fault("g").extra == {} and "reserved for other work" in w.fault("g").message
 
 
 def test_leaving_the_line(walk: Start) -> None:

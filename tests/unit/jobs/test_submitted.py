@@ -72,7 +72,7 @@ def test_row_4_its_model_cools_down_even_when_the_slot_is_busy(walk: Start) -> N
     fault = w.fault("j")
     assert (fault.code, fault.retry_after) == (Code.LOAD_COOLING_DOWN, 10)
     assert fault.kind is ErrorKind.NETWORK
-    assert "parakeet failed to load 2 times" in fault.message and "10 seconds" in fault.message
+    assert "parakeet failed to load 2 times" in fault.message and "10 s" in fault.message
     assert w.resident() is None, "and what is resident was not evicted for it"
 
 
@@ -224,7 +224,8 @@ def test_row_12_busy(walk: Start) -> None:
     assert w.new(b.speak("j")) == REFUSED
     fault = w.fault("j")
     assert (fault.kind, fault.code, fault.retry_after) == (ErrorKind.NETWORK, Code.SLOT_BUSY, 5)
-    assert "transcribe (whisper-small)" in fault.message and "speak" in fault.message
+    assert "a transcription (whisper-small)" in fault.message
+    assert "This speech synthesis was not started" in fault.message
     assert fault.extra == {"holder": {"op": "transcribe", "model": "whisper-small", "since_s": 2.5}}
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from aistack import errors
 from aistack.chunks import Transcript, TranscriptionRequest, Vram
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, State, Transition
 from aistack.observe.job_line import done_fields, job_ids, transition_fields
 from aistack.run.housekeeping import Silent
 
 WHISPER = Route("whisper", "whisper-tiny", Vram.OWN)
-LEFT = Fault(ErrorKind.CANCELLED, Code.CANCELLED, "The client left.")
+LEFT = Fault(Code.CANCELLED, "The client left.")
 
 
 def done(outcome: Outcome | None, at: float = 20.0, **stamps: Any) -> Transition:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aistack.errors import Code, ErrorKind, Fault, internal
+from aistack.errors import Code, Fault, internal
 from aistack.observe.exchange import category_of, class_of
 from aistack.observe.window import SAMPLES, RollingWindow, histogram, nearest_rank
 from tests.unit.observe.story import exchange
 
 START = 1_000_000.0
-BUSY = Fault(ErrorKind.NETWORK, Code.SLOT_BUSY, "busy")
-DRAINING = Fault(ErrorKind.NETWORK, Code.DRAINING, "draining")
+BUSY = Fault(Code.SLOT_BUSY, "busy")
+DRAINING = Fault(Code.DRAINING, "draining")
 
 
 def window(*ends: float, window_s: float = 3600.0) -> RollingWindow:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aistack.chunks import Head, Piece, Tail
-from aistack.errors import Code, ErrorKind, Fault
+from aistack.errors import Code, Fault
 from aistack.relays.sse_end import CHAT_DONE, CHAT_FINISH, HELD_MAX, StreamEnd
 from aistack.wire.relay import Relayed, RelayWire
 
@@ -117,7 +117,7 @@ def test_bytes_pass_and_failures_are_told_in_their_own_way() -> None:
     wire = RelayWire(Relayed.CHAT_STREAM)
     assert wire.frame(Piece(b"\x00")) == b"\x00" and wire.frame(HEAD) is None
     assert wire.tail(Tail(b"z")) == b"z" and wire.tail(Tail()) is None
-    fault = Fault(ErrorKind.UNKNOWN, Code.UPSTREAM_ERROR, "Ä broke.", "ollama")
+    fault = Fault(Code.UPSTREAM_ERROR, "Ä broke.", "ollama")
     frame, clean = wire.fault(fault)
     assert frame is not None and not clean and frame.endswith(b"\n\n")
     assert json.loads(frame.removeprefix(b"data: "))["error"]["message"] == "Ä broke."

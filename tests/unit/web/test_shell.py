@@ -13,7 +13,7 @@ from aiohttp.http import HttpVersion10
 from aiohttp.test_utils import make_mocked_request
 
 from aistack.config import Config, ServerSection
-from aistack.errors import BackendFault, Code, ErrorKind, Fault
+from aistack.errors import BackendFault, Code, Fault
 from aistack.jobs.model import Resident, Slot, Snapshot, evolve
 from aistack.jobs.states import Op, State, Step
 from aistack.web.faults import cut, from_http
@@ -38,7 +38,7 @@ async def _late(request: web.Request) -> web.StreamResponse:
 
 
 async def _fault(request: web.Request) -> web.StreamResponse:
-    raise BackendFault(Fault(ErrorKind[request.match_info["kind"]], Code.INTERNAL_ERROR, "so it is"))
+    raise BackendFault(Fault(Code[request.match_info["code"]], "so it is"))
 
 
 async def _read(request: web.Request) -> web.StreamResponse:
@@ -60,7 +60,7 @@ async def _redirect(request: web.Request) -> web.StreamResponse:
 PROBES = (
     Operation("GET", "/boom", _boom, "", ()),
     Operation("GET", "/late", _late, "", ()),
-    Operation("GET", "/fault/{kind}", _fault, "", ()),
+    Operation("GET", "/fault/{code}", _fault, "", ()),
     Operation("POST", "/read", _read, "", ()),
     Operation("GET", "/foreign", _foreign, "", ()),
     Operation("GET", "/timeout", _timeout, "", ()),
@@ -110,7 +110,7 @@ def test_a23_generated_ids_differ() -> None:
         (get("/timeout"), 500),
         (get("/foreign"), 200),
         (get("/redirect"), 302),
-        (get("/fault/NETWORK"), 503),
+        (get("/fault/NOT_CONFIGURED"), 503),
         (post("/read", b"x" * (2 * 1024 * 1024)), 413),
         (get("/health", version="1.0"), 200),
     ],
@@ -164,12 +164,22 @@ async def test_a11_a18_a19_a20_every_failure_is_an_envelope(
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [("MALFORMED", 400), ("OVERFLOW", 413), ("NETWORK", 503), ("UNKNOWN", 500)]
+    ("code", "kind", "status"),
+    [
+        ("INVALID_FIELD", "malformed", 400),
+        ("UNAUTHORIZED", "malformed", 401),
+        ("FORBIDDEN_ORIGIN", "malformed", 403),
+        ("NOT_FOUND", "malformed", 404),
+        ("METHOD_NOT_ALLOWED", "malformed", 405),
+        ("OUT_OF_MEMORY", "overflow", 413),
+        ("MODEL_LOAD_FAILED", "network", 503),
+        ("INTERNAL_ERROR", "unknown", 500),
+    ],
 )
-async def test_a12_a13_a14_a15_a16_each_kind_has_its_status(kind: str, status: int) -> None:
+async def test_a12_a13_a14_a15_a16_each_kind_has_its_status(code: str, kind: str, status: int) -> None:
     async with serving(operations=PROBES) as served:
-        reply = await served.say(get(f"/fault/{kind}"))
-    assert (reply.status, reply.error["kind"]) == (status, kind.lower())
+        reply = await served.say(get(f"/fault/{code}"))
+    assert (reply.status, reply.error["kind"]) == (status, kind)
     assert reply.error["kind"] in KINDS
 
 

@@ -160,7 +160,7 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
     config = SMALL | {"vocab_size": 300}
     state = random_original(config).state_dict()
     message = refusal(save_checkpoint(tmp_path / "m", state, config, tokenizer=TOKENIZER))
-    assert "tokenizer has another number of tokens" in message
+    assert "tokenizer's differ in size" in message
 
 
 class Evil:
@@ -176,7 +176,7 @@ def test_b96_a_malicious_checkpoint_is_refused(tmp_path: Path) -> None:
     state = random_original().state_dict()
     state["lm_head.weight"] = Evil(mark)  # type: ignore[assignment]
     message = refusal(save_checkpoint(tmp_path / "m", dict(state), tokenizer=TOKENIZER))
-    assert "asks for code to be run" in message
+    assert "needs to run code, which is not allowed" in message
     assert not mark.exists()
 
 
@@ -184,7 +184,7 @@ def test_b96_a_malicious_tokenizer_is_refused(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     folder = save_checkpoint(tmp_path / "m", random_original().state_dict(), tokenizer=TOKENIZER)
     (folder / "tokenizer" / "tokenizer.pkl").write_bytes(pickle.dumps(Evil(mark)))
-    assert "asks for code to be run" in refusal(folder)
+    assert "needs to run code, which is not allowed" in refusal(folder)
     assert not mark.exists()
 
 

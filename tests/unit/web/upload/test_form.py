@@ -494,7 +494,7 @@ async def test_a148_a_large_or_held_back_body_is_refused_unread_while_busy(
     assert (answered.status, answered.headers["retry-after"]) == (503, "5")
     assert answered.error["code"] == "slot_busy"
     assert answered.error["holder"]["op"] == "chat"
-    assert "transcribe" in answered.error["message"]
+    assert "This transcription was not started" in answered.error["message"]
 
 
 async def test_a_small_body_is_read_first_so_that_400_wins(tmp_path: Path) -> None:
