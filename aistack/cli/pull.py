@@ -17,13 +17,14 @@ from typing import Any
 from attrs import evolve, frozen
 
 from aistack.chunks import DOWNLOAD, Progress
-from aistack.cli.exits import FAILED, OK, USAGE, say
+from aistack.cli.exits import FAILED, OK, USAGE, say, show
 from aistack.cli.loop import run
 from aistack.config import Config
 from aistack.config.load import LoadedConfig
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.observe import log
+from aistack.observe.terminal import plain
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import Inventory, real_engines
@@ -68,7 +69,7 @@ async def _pull(names: Sequence[str], config: Config) -> int:
         return code
     for wanted in found:
         if wanted.here:
-            print(f"{wanted.resident.model}: {wanted.here}", flush=True)
+            show(f"{wanted.resident.model}: {wanted.here}")
             continue
         engine = wanted.resident.backend
         settings = settings_of(config, inventory.engine(engine), targets[engine])
@@ -81,7 +82,7 @@ async def _pull(names: Sequence[str], config: Config) -> int:
                 code = FAILED
                 continue
         if fault is None:
-            print(f"{wanted.resident.model}: fetched{shown.size}.", flush=True)
+            show(f"{wanted.resident.model}: fetched{shown.size}.")
         else:
             say(f"{wanted.resident.model}: {fault.message}")
             code = FAILED
@@ -179,7 +180,7 @@ class Shown:
             tqdm.monitor_interval = 0
             columns, rows = shutil.get_terminal_size()
             self._bar = tqdm(
-                desc=self._model,
+                desc=plain(self._model),
                 total=progress.total,
                 initial=int(progress.done),
                 unit="B",
