@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aistack import __version__
@@ -12,11 +12,14 @@ from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Store
 from aistack.observe.counts import Counter, Histogram, ModelNames
 from aistack.observe.job_metrics import JobFigures
-from aistack.observe.process_memory import of_cards, of_processes
 from aistack.observe.prometheus import MetricFamily, counted, counter, gauge, timed
 from aistack.observe.toggles import KEYS, Toggles
+from aistack.run.nvml import GpuMemory, gpu_memory
+from aistack.run.process import OurProcess
+from aistack.run.process_memory import proportional_size, resident_sizes
 
-Alive = tuple[tuple[str, str, int], ...]
+SPARE = "spare"
+"""The `device` of a process that is kept warm and holds no slot."""
 
 
 def job_families(figures: JobFigures) -> Iterator[MetricFamily]:
@@ -124,11 +127,17 @@ def engine_families(
     )
 
 
-def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Iterator[MetricFamily]:
+def memory_families(
+    processes: Iterable[OurProcess], cards: Callable[[], Mapping[str, GpuMemory]]
+) -> Iterator[MetricFamily]:
     """Memory of the engine processes and of the cards; blocks for a moment."""
-    resident = of_processes(alive)
-    sizes = [((r.engine, r.device, "rss"), float(r.rss)) for r in resident]
-    sizes += [((r.engine, r.device, "pss"), float(r.pss)) for r in resident if r.pss is not None]
+    labels = {each.pid: (each.engine, each.device or SPARE) for each in processes}
+    resident = resident_sizes(labels)
+    proportional = {pid: proportional_size(pid) for pid in resident}
+    sizes = [((*labels[pid], "rss"), float(size)) for pid, size in resident.items()]
+    sizes += [
+        ((*labels[pid], "pss"), float(size)) for pid, size in proportional.items() if size is not None
+    ]
     yield gauge(
         "aistack_engine_memory_bytes",
         "Memory of each engine process; pss counts shared pages by their share.",
@@ -183,6 +192,7 @@ def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Itera
     )
 
 
-def cards_of(devices: tuple[str, ...]) -> Callable[[], Mapping[str, Any]]:
-    """The cards of these devices, asked when called."""
-    return lambda: of_cards(devices)
+def card_memory(devices: Iterable[str]) -> dict[str, GpuMemory]:
+    """Memory of every card among the devices that the driver knows; blocks for a moment."""
+    known = {device: gpu_memory(device) for device in devices}
+    return {device: memory for device, memory in known.items() if memory is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aistack.config.observability import ObservabilitySection
@@ -35,7 +36,6 @@ def exposition(
 ) -> Exposition:
     """What /metrics shows. `stats` makes the body of /stats."""
     devices = tuple(slot.device for slot in scheduler.snapshot.slots)
-    cards = sources.cards_of(devices)
     jobs = observing.jobs
 
     def slots() -> list[MetricFamily]:
@@ -49,7 +49,8 @@ def exposition(
         return list(sources.request_families(observing.requests, observing.seconds))
 
     def memory() -> list[MetricFamily]:
-        return list(sources.memory_families(runner.alive, cards))
+        cards = partial(sources.card_memory, devices)
+        return list(sources.memory_families(runner.processes(), cards))
 
     def own() -> list[MetricFamily]:
         return list(sources.own_families(observing.toggles, observing.access_log, observing.store))

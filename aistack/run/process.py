@@ -51,6 +51,15 @@ class EngineSettings:
     nice: int
 
 
+@frozen
+class OurProcess:
+    """One process of this service; `device` is its slot's, None for one that holds no slot."""
+
+    pid: int
+    engine: str
+    device: str | None
+
+
 class EngineDied(Exception):
     """The process ended, or its frames did, while a step was waiting for it."""
 
@@ -72,7 +81,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
         self._silent = asyncio.Event()
         self._line = b""
         self._hello: dict[str, Any] | None = None
-        self._buried: asyncio.Task[None] | None = None
+        self._reaped: asyncio.Task[None] | None = None
 
     @classmethod
     async def spawn(cls, settings: EngineSettings) -> EngineProcess:
@@ -150,11 +159,11 @@ class EngineProcess(asyncio.SubprocessProtocol):
 
         Several may ask; it happens once, and a caller that is cancelled does not undo it.
         """
-        if self._buried is None:
-            self._buried = asyncio.get_running_loop().create_task(self._bury(device))
-        await asyncio.shield(self._buried)
+        if self._reaped is None:
+            self._reaped = asyncio.get_running_loop().create_task(self._reap_once(device))
+        await asyncio.shield(self._reaped)
 
-    async def _bury(self, device: str) -> None:
+    async def _reap_once(self, device: str) -> None:
         self.busy = True
         self.kill()
         try:
