@@ -34,7 +34,7 @@ class DownloadLog:
             self._over()
             return
         now = self._clock()
-        share = progress.done / progress.total if progress.total else 0.0
+        share = progress.share or 0.0
         self._last = progress
         if self._began is None:
             self._began = now
