@@ -28,7 +28,7 @@ from aistack.observe.terminal import plain
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import Inventory, real_engines
-from aistack.run.fetching import fetched
+from aistack.run.fetching import fetch
 from aistack.service.assembly import settings_of
 from aistack.weights.whisper_sizes import SIZES
 
@@ -75,7 +75,7 @@ async def _pull(names: Sequence[str], config: Config) -> int:
         settings = settings_of(config, inventory.engine(engine), targets[engine])
         with Shown(wanted.resident.model) as shown:
             try:
-                fault = await fetched(settings, inventory.spec(wanted.resident, "cpu"), shown.told)
+                fault = await fetch(settings, inventory.spec(wanted.resident, "cpu"), shown.told)
             except OSError as exc:
                 shown.clear()
                 say(f"{wanted.resident.model}: {settings.python}: {exc.strerror or type(exc).__name__}.")

@@ -145,7 +145,7 @@ class AccessLog:
         self._trouble.met("the access log cannot be written", folder=str(self.folder), reason=reason)
 
     def _sweep(self) -> None:
-        """Once a day: remove files that are too old. Only files of our own name are looked at."""
+        """Once a day: remove files that are too old. Only files named by this module are touched."""
         today = self._today()
         if not self._max_days or today == self._swept:
             return

@@ -3,7 +3,7 @@
 One thread writes, so that no disk can hold the loop up. What waits for it is bounded in bytes; a
 capture that does not fit into the bound, or that the disk refuses, is dropped as a whole, counted,
 and logged once. `<root>/<UTC day>/<request id>/` holds `meta.json`, `req.bin`, `req.type`, `resp.bin`;
-folders are 0700 and files 0600, for they hold what users said.
+folders are 0700 and files 0600, for they hold user text.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ITEM = 256
 """Bytes counted for a piece besides its own."""
 BLOCK = 1024**2
 ROOM_SHARE = 0.95
-"""At the cap, so much of it is kept: else every further capture would look through all of them."""
+"""A sweep at the cap keeps this share of it: else every further capture would scan all of them."""
 SWEEP_S = 1800.0
 CLOSE_S = 5.0
 
 
 @frozen
 class Usage:
-    """What is on the disk. `earliest` is Unix seconds of the oldest capture, none if there is none."""
+    """What is on the disk. `earliest` is Unix seconds of the oldest capture, None if there is none."""
 
     bytes: int = 0
     count: int = 0
@@ -250,7 +250,7 @@ class Store:
 
         def work() -> int:
             gone = sweep.remove(sweep.captures(self.root))
-            self._look(sweep.captures(self.root))
+            self._count(sweep.captures(self.root))
             return gone
 
         return self._promised(work)
@@ -316,8 +316,8 @@ class Store:
             sweep.remove(going)
             log.info("captures swept", removed=len(going))
             found = sweep.captures(self.root)
-        self._look(found)
+        self._count(found)
 
-    def _look(self, found: list[sweep.CaptureFolder]) -> None:
+    def _count(self, found: list[sweep.CaptureFolder]) -> None:
         total = sum(capture.bytes for capture in found)
         self.usage = Usage(total, len(found), found[0].at if found else None)

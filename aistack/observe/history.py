@@ -1,7 +1,7 @@
 """The last jobs and where their seconds went: an observer of transitions with a bounded memory.
 
 It has no clock: transitions carry the scheduler's time, and `unix` turns that into unix seconds.
-Calls that were refused at once are kept apart, so that a caller who knocks in a loop does not push
+Calls that were refused at once are kept apart, so that a caller that retries in a loop does not push
 the jobs out.
 """
 
@@ -76,7 +76,7 @@ class History:
         )
 
     def freed(self, device: str) -> float | None:
-        """When the slot was last given back, unix seconds; none if it never was held."""
+        """When the slot was last given back, unix seconds; None if it was never held."""
         return self._freed.get(device)
 
     def _ended(self, entry: _Open, at: float) -> None:
@@ -100,7 +100,7 @@ class History:
         self._done.append(self._record(entry, at))
 
     def _count(self, kind: Kind, at: float) -> None:
-        """One more call in this minute; loads and swaps are nobody's call."""
+        """One more call in this minute; loads and swaps are not calls."""
         if kind == "models":
             return
         minute = at - at % 60
@@ -111,6 +111,7 @@ class History:
 
     def _span(self, of: tuple[Phase, Step | None], start: float, end: float | None = None) -> PhaseSpan:
         phase, step = of
+        assert phase is not Phase.DONE  # a job that is done is at nothing
         return PhaseSpan(
             phase=phase.value,
             step=None if step is None else step.value,

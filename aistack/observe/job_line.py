@@ -21,7 +21,7 @@ IDS = ("trace_id", "session_trace_id", "user_id")
 """Ids among it: on every line about the job."""
 
 INFERENCE = (Op.GENERATE, Op.SWAP)
-"""Jobs of the internal API, whose lines carry what its callers' logging standard asks for besides."""
+"""Jobs of the internal API, whose lines also carry what its callers' logging standard requires."""
 
 
 def job_ids(job: Job) -> dict[str, str]:
@@ -88,7 +88,7 @@ def done_fields(transition: Transition) -> dict[str, Any]:
 
 
 def status_of(job: Job) -> int | None:
-    """The HTTP status the job's end stands for; none for housekeeping, which answers nobody."""
+    """The HTTP status the job's end stands for; None for housekeeping, which answers nobody."""
     outcome = job.outcome
     if job.op in HOUSEKEEPING or outcome is None:
         return None

@@ -1,6 +1,6 @@
 """What the transitions of jobs add up to: counts and times for /metrics. Pure.
 
-An observer of the scheduler; O(1) per transition, and most transitions only cost a look. Times are
+An observer of the scheduler; O(1) per transition, and most transitions cost one lookup. Times are
 the machine's own stamps, in seconds.
 """
 
@@ -18,7 +18,7 @@ class JobFigures:
     """Counts of everything that became a job. Frozen while the switch `metrics` is off."""
 
     def __init__(self, toggles: Toggles, engines: frozenset[str] = frozenset()) -> None:
-        """`engines` are the names of backends of ours, whose model names routing has resolved."""
+        """`engines` are the names of our own backends, whose model names routing has resolved."""
         self._toggles = toggles
         self._engines = engines
         self._steps = Intervals(step_of)

@@ -73,7 +73,7 @@ def close() -> None:
 
 
 class _LineLogger:
-    """What structlog calls with a rendered line of ours; `name` is the logger's."""
+    """What structlog calls with a rendered line; `name` is the logger's."""
 
     def __init__(self, sink: Sink, name: str) -> None:
         self._sink = sink
@@ -138,7 +138,7 @@ def _rendered(
         for processor in processors:
             line = processor(logger, method, line)
         return str(line)
-    except Exception:  # noqa: BLE001 - any value of any line may fail to be shown
+    except Exception:  # noqa: BLE001 - any value of any line may fail to be rendered
         return unformatted(str(event.get("logger", "")))
 
 
@@ -151,7 +151,7 @@ def _pretty(fd: int) -> Sequence[Processor]:
     # Plain tracebacks: the default shows local variables where rich is installed, and they hold user
     # text.
     return (
-        _harmless,
+        _safe,
         structlog.dev.ConsoleRenderer(
             colors=os.isatty(fd),
             repr_native_str=True,
@@ -160,19 +160,19 @@ def _pretty(fd: int) -> Sequence[Processor]:
     )
 
 
-def _harmless(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _safe(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Nothing in the line can steer a terminal: a request path may be in its message, in a traceback,
-    or in what a value says of itself. Plain strings are quoted by the renderer."""
-    shown: dict[str, Any] = {}
+    or in what the repr of a value says. Plain strings are quoted by the renderer."""
+    safe: dict[str, Any] = {}
     for key, value in event.items():
-        if key in SHOWN_AS_TEXT:
+        if key in TEXT:
             value = plain(str(value))
-        elif key in SHOWN_BELOW:
+        elif key in BELOW:
             value = plain(str(value), keep="\n\t")
         elif type(value) not in (str, int, float, bool, type(None)):
             value = _Quoted(value)
-        shown[plain(str(key))] = value
-    return shown
+        safe[plain(str(key))] = value
+    return safe
 
 
 class _Quoted:
@@ -223,6 +223,6 @@ PREPARE: Sequence[Processor] = (
 )
 """What our lines and the libraries' go through alike, before they are rendered."""
 JSON: Sequence[Processor] = (structlog.processors.EventRenamer("message", "_event"), _in_order, _dumps)
-SHOWN_AS_TEXT = frozenset({"event", "level", "logger", "timestamp"})
-SHOWN_BELOW = frozenset({"exception", "stack"})
-"""What the renderer for terminals shows as it is: in the line, and in lines of its own."""
+TEXT = frozenset({"event", "level", "logger", "timestamp"})
+BELOW = frozenset({"exception", "stack"})
+"""What the renderer for terminals prints as it is: in the line, and in lines of its own."""

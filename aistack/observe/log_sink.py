@@ -1,6 +1,6 @@
 """Where log lines go: a thread writes them, so that a request never waits for a log.
 
-Whoever reads our stdout may stop reading (a full pipe), be gone (a broken pipe) or have no room (a
+The reader of our stdout may stop reading (a full pipe), be gone (a broken pipe) or have no room (a
 full disk). Then lines are dropped and counted, and the count is logged once writing works again. A
 logging call never blocks on the file and never raises.
 """

@@ -23,6 +23,6 @@ def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers by name, secrets masked; values of a repeated name are joined with a comma."""
     kept: dict[str, str] = {}
     for name, value in pairs:
-        shown = MASK if name.lower() in SECRET else value
-        kept[name] = f"{kept[name]}, {shown}" if name in kept else shown
+        value = MASK if name.lower() in SECRET else value
+        kept[name] = f"{kept[name]}, {value}" if name in kept else value
     return kept

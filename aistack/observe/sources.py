@@ -31,7 +31,7 @@ def job_families(figures: JobFigures) -> Iterator[MetricFamily]:
         figures.jobs,
     )
     op = ("op",)
-    yield timed("aistack_job_wait_seconds", "Standing in line, per job.", op, figures.wait)
+    yield timed("aistack_job_wait_seconds", "Time in the queue, per job.", op, figures.wait)
     yield timed("aistack_job_prepare_seconds", "From the slot to the run.", op, figures.prepare)
     yield timed(
         "aistack_job_first_byte_seconds", "From submission to first byte.", op, figures.first_byte
@@ -93,10 +93,10 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
         ("device",),
         [((s.device,), now - (job.granted or now)) for s, job in held],
     )
-    yield gauge("aistack_line_length", "Jobs standing in line.", (), [((), float(len(snapshot.line)))])
+    yield gauge("aistack_line_length", "Jobs in the queue.", (), [((), float(len(snapshot.line)))])
     yield gauge(
         "aistack_resident_model",
-        "1 for the model that an engine of ours holds on the card.",
+        "1 for the model that one of our engines holds on the card.",
         ("device", "engine", "model"),
         [
             ((s.device, s.resident.backend, names.label(s.resident.model, True)), 1.0)
@@ -121,7 +121,7 @@ def engine_families(
     )
     yield counter(
         "aistack_engine_losses",
-        "Engine processes that ended unasked or were killed, and when: idle, load, run.",
+        "Engine processes that crashed or were killed, and when: idle, load, run.",
         ("engine", "when"),
         [(key, float(count)) for key, count in lost.items()],
     )
@@ -147,7 +147,7 @@ def memory_families(
     known = cards()
     yield gauge(
         "aistack_card_memory_bytes",
-        "Memory of the card as its driver tells it, whoever holds it.",
+        "Memory of the card as its driver reports it, used by any process.",
         ("device", "kind"),
         [
             ((device, kind), float(size))
@@ -160,15 +160,15 @@ def memory_families(
 def generation_families(stats: Mapping[str, Any], inference: Histogram) -> Iterator[MetricFamily]:
     """The names that dashboards of the internal API know; `stats` is the body of /stats."""
     yield timed("inference_duration_seconds", "Duration of generations.", (), inference)
-    told = float(stats["tokens_generated_total"])
-    yield counter("tokens_generated", "Tokens generated.", (), [((), told)])
-    for name, key, says in (
+    made = float(stats["tokens_generated_total"])
+    yield counter("tokens_generated", "Tokens generated.", (), [((), made)])
+    for name, key, doc in (
         ("workers_total", "total_workers", "Slots."),
-        ("workers_busy", "busy_workers", "Slots that are held, by whatever job."),
+        ("workers_busy", "busy_workers", "Slots that are held, by any job."),
         ("workers_available", "available_workers", "Slots that are free."),
         ("active_generations", "active_generations", "Generations under way."),
     ):
-        yield gauge(name, says, (), [((), float(stats[key]))])
+        yield gauge(name, doc, (), [((), float(stats[key]))])
 
 
 def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Iterator[MetricFamily]:

@@ -118,7 +118,7 @@ def _attributes(transition: Transition) -> dict[str, Any]:
 
 
 def tracing(endpoint: str, clock: Callable[[], float] = time.monotonic) -> Tracing | None:
-    """Tracing to an OTLP endpoint; none if there is no endpoint or the extra is not installed."""
+    """Tracing to an OTLP endpoint; None if there is no endpoint or the extra is not installed."""
     if not endpoint:
         return None
     try:

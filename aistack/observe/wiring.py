@@ -16,7 +16,7 @@ from aistack.observe.tracing import tracing
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 
-Told = Callable[[Snapshot, float], Mapping[str, Any]]
+Stats = Callable[[Snapshot, float], Mapping[str, Any]]
 
 
 def observability(
@@ -32,7 +32,7 @@ def _now() -> float:
 
 
 def exposition(
-    observing: Observability, scheduler: Scheduler, runner: Runner, stats: Told
+    observing: Observability, scheduler: Scheduler, runner: Runner, stats: Stats
 ) -> Exposition:
     """What /metrics shows. `stats` makes the body of /stats."""
     devices = tuple(slot.device for slot in scheduler.snapshot.slots)
@@ -42,8 +42,8 @@ def exposition(
         return list(sources.slot_families(scheduler.snapshot, _now(), jobs.names))
 
     def generations() -> list[MetricFamily]:
-        told = stats(scheduler.snapshot, _now())
-        return list(sources.generation_families(told, jobs.inference))
+        body = stats(scheduler.snapshot, _now())
+        return list(sources.generation_families(body, jobs.inference))
 
     def requests() -> list[MetricFamily]:
         return list(sources.request_families(observing.requests, observing.seconds))

@@ -14,13 +14,13 @@ PAUSE_S = 0.05
 
 
 def free_bytes(device: str) -> int | None:
-    """Free memory of a CUDA device in bytes; None where nobody can say. Blocks for a moment."""
+    """Free memory of a CUDA device in bytes; None where it cannot be read. Blocks for a moment."""
     memory = gpu_memory(device)
     return None if memory is None else memory.free
 
 
 async def measured(device: str) -> GpuMemory | None:
-    """The device's memory, read off the loop; None where nobody can say."""
+    """The device's memory, read off the loop; None where it cannot be read."""
     return await asyncio.to_thread(gpu_memory, device) if device.startswith("cuda") else None
 
 

@@ -1,6 +1,6 @@
 """What the cards and our processes hold in memory right now, for the operator. Blocks: run in a thread.
 
-What nobody can say is left out.
+What cannot be read is left out.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Driver:
         return _text(self._nvml.nvmlDeviceGetName(self._handle(index)))
 
     def memory(self, index: int) -> GpuMemory:
-        """The card's memory, whoever holds it."""
+        """The card's memory, used by any process."""
         info = self._nvml.nvmlDeviceGetMemoryInfo(self._handle(index))
         return GpuMemory(int(info.free), int(info.total))
 
@@ -114,7 +114,7 @@ def index_of(device: str) -> int:
 
 
 def gpu_memory(device: str) -> GpuMemory | None:
-    """Memory of a CUDA device; None for other devices and where nobody can say."""
+    """Memory of a CUDA device; None for other devices and where it cannot be read."""
     if not device.startswith("cuda"):
         return None
     try:

@@ -73,7 +73,7 @@ class Runner:
     ) -> None:
         """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
         engine's next process warm; `ids` are those of a job, for the log; `beside` says whether the
-        new weights of a swap may be loaded beside the old (none: never).
+        new weights of a swap may be loaded beside the old (None: never).
 
         `lost` counts the engine processes that ended otherwise than by being evicted, by engine and
         when: "idle", "load" or "run".
@@ -145,7 +145,7 @@ class Runner:
         """One report per step, whatever happens: the slot of its job depends on it."""
         effect = step.effect
         step.begun = True
-        # The step has a task, and so a context, of its own: whatever it logs bears the job's ids.
+        # The step has a task, and so a context, of its own: all that it logs bears the job's ids.
         structlog.contextvars.bind_contextvars(**self._ids(effect.job_id))
         report: ev.Event
         try:
@@ -164,6 +164,7 @@ class Runner:
                 step.grace.cancel()
             if self._steps.get(effect.job_id) is step:
                 del self._steps[effect.job_id]
+        # Last: the report is handled in this very stack, and may start the job's next step.
         self._post(report)
 
     async def _carry_out(self, step: _Step) -> ev.Event:
@@ -215,7 +216,7 @@ class Runner:
         except errors.BackendFault:
             return False
         log.info("room beside" if room else "no room beside", device=evict.device, job_id=evict.job_id)
-        # It may have died while we looked: then its Vanished has to come before our report.
+        # It may have died meanwhile: then its Vanished has to come before our report.
         await device.reaped()
         return room and device.serving is process
 
@@ -284,14 +285,14 @@ class Runner:
     # --- processes ----------------------------------------------------------------------------------
 
     def _on(self, device: str) -> DeviceProcesses:
-        """What of ours runs on the device."""
+        """Our processes on the device."""
         known = self._devices.get(device)
         if known is None:
             known = self._devices[device] = DeviceProcesses(device, self._reap_idle)
         return known
 
     def _reap_idle(self, device: str, process: EngineProcess, resident: Resident) -> asyncio.Task[None]:
-        """An idle engine died: reap it, then say so."""
+        """An idle engine died: reap it, then report it."""
         self.lost[process.backend, "idle"] += 1
 
         async def report() -> None:
@@ -331,7 +332,7 @@ class Runner:
 
 
 async def _give_back(relay: Relay) -> None:
-    """Ask an upstream for its memory. Whatever goes wrong: the load that follows says so honestly."""
+    """Ask an upstream for its memory. If that fails, the load that follows reports it."""
     try:
         await relay.evict()
     except Exception:

@@ -37,14 +37,14 @@ class Spares:
                 return
             self.warm = None
             await old.reap("cpu")
-        if not self._wanted():
+        if not self._wants_one():
             return
         try:
             spare = await self._spawn(settings)
         except OSError:
             log.exception("spare process could not be started", engine=settings.name)
             return
-        if not self._wanted():
+        if not self._wants_one():
             await spare.reap("cpu")
             return
         spare.send("warm")
@@ -54,7 +54,7 @@ class Spares:
         """Start no more spares."""
         self._keep = False
 
-    def _wanted(self) -> bool:
+    def _wants_one(self) -> bool:
         return self._keep and self.warm is None
 
     async def _spawn(self, settings: EngineSettings) -> EngineProcess:
