@@ -185,6 +185,16 @@ class Progress:
     total: float | None
     unit: str
 
+    @property
+    def share(self) -> float | None:
+        """`done / total` between 0 and 1; None if the total is unknown."""
+        return min(max(self.done / self.total, 0.0), 1.0) if self.total else None
+
+    def left_s(self, spent_s: float) -> float | None:
+        """Seconds still to go at the pace of the `spent_s` so far; None if there is no pace yet."""
+        share = self.share
+        return spent_s * (1 - share) / share if share else None
+
 
 # --- returned --------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from aistack.cli.exits import FAILED, OK
+from aistack.cli.exits import FAILED, OK, show
 from aistack.cli.loop import run
 from aistack.config import Config
 from aistack.doctor import config as doctor_config
@@ -24,6 +24,7 @@ from aistack.doctor import machine as doctor_machine
 from aistack.doctor import net as doctor_net
 from aistack.doctor.findings import Finding, FindingState
 from aistack.observe import log
+from aistack.observe.terminal import plain
 from aistack.routing.inventory import Inventory
 
 ENGINES = "Engines"
@@ -43,7 +44,7 @@ def doctor(args: argparse.Namespace) -> int:
     finally:
         log.close()
     if args.json:
-        print(json.dumps(findings.as_json(found), indent=2, ensure_ascii=False))
+        show(json.dumps(findings.as_json(found), indent=2, ensure_ascii=False), as_json=True)
     elif live:
         print(f"\n{findings.summary(found)}")
     else:
@@ -120,7 +121,7 @@ class Looking:
         self.clear()
         if self._now and sys.stderr.isatty():
             self._shown = True
-            what = ", ".join(self._now)
+            what = plain(", ".join(self._now))
             print(f"looking at {what} ...", end="", file=sys.stderr, flush=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from aistack.observe.terminal import plain, plain_json
+
 OK, FAILED, USAGE, BUSY, UNREACHABLE, STOPPED = 0, 1, 2, 3, 4, 130
 EXITS = {
     OK: "done",
@@ -17,5 +19,17 @@ EXITS = {
 
 
 def say(message: str) -> None:
-    """A sentence for the person at the terminal."""
-    print(f"aistack: {message}", file=sys.stderr, flush=True)
+    """A sentence for the person at the terminal. It may quote what a server or a file said."""
+    print(f"aistack: {plain(message)}", file=sys.stderr, flush=True)
+
+
+def show(text: str, as_json: bool = False) -> None:
+    """A command's result on stdout. On a terminal nothing in it steers that; a pipe gets what came.
+
+    JSON keeps its value either way.
+    """
+    if as_json:
+        text = plain_json(text)
+    elif sys.stdout.isatty():
+        text = plain(text, keep="\n\t")
+    print(text, end="" if text.endswith("\n") else "\n", flush=True)

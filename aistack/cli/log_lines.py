@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aistack.cli.plain_text import plain
+from aistack.observe.terminal import plain
 
 LEVELS = ("debug", "info", "warning", "error")
 ABOVE = {"critical": "error", "fatal": "error", "exception": "error", "warn": "warning"}

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 from aistack.cli import log_lines
 from aistack.cli.client import Client
 from aistack.cli.exits import OK, USAGE, say
-from aistack.cli.plain_text import plain
 from aistack.cli.remote import looked_at
 from aistack.config.load import LoadedConfig
+from aistack.observe.terminal import plain
 
 EVERY_S = 1.0
 KEPT = 500
@@ -72,7 +72,7 @@ def logs(args: argparse.Namespace, loaded: LoadedConfig) -> int:
                 for raw in _appended(file, args.file):
                     _show(printer, printer.line(raw))
     except OSError as exc:
-        say(f"{plain(args.file)}: {exc.strerror or type(exc).__name__}.")
+        say(f"{args.file}: {exc.strerror or type(exc).__name__}.")
         return USAGE
     return OK
 

@@ -17,17 +17,18 @@ from typing import Any
 from attrs import evolve, frozen
 
 from aistack.chunks import DOWNLOAD, Progress
-from aistack.cli.exits import FAILED, OK, USAGE, say
+from aistack.cli.exits import FAILED, OK, USAGE, say, show
 from aistack.cli.loop import run
 from aistack.config import Config
 from aistack.config.load import LoadedConfig
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.observe import log
+from aistack.observe.terminal import plain
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import Inventory, real_engines
-from aistack.run.fetching import fetched
+from aistack.run.fetching import fetch
 from aistack.service.assembly import settings_of
 from aistack.weights.whisper_sizes import SIZES
 
@@ -67,20 +68,20 @@ async def _pull(names: Sequence[str], config: Config) -> int:
         return code
     for wanted in found:
         if wanted.here:
-            print(f"{wanted.resident.model}: {wanted.here}", flush=True)
+            show(f"{wanted.resident.model}: {wanted.here}")
             continue
         engine = wanted.resident.backend
         settings = settings_of(config, inventory.engine(engine), targets[engine])
         with Shown(wanted.resident.model) as shown:
             try:
-                fault = await fetched(settings, inventory.spec(wanted.resident, "cpu"), shown.told)
+                fault = await fetch(settings, inventory.spec(wanted.resident, "cpu"), shown.told)
             except OSError as exc:
                 shown.clear()
                 say(f"{wanted.resident.model}: {settings.python}: {exc.strerror or type(exc).__name__}.")
                 code = FAILED
                 continue
         if fault is None:
-            print(f"{wanted.resident.model}: fetched{shown.size}.", flush=True)
+            show(f"{wanted.resident.model}: fetched{shown.size}.")
         else:
             say(f"{wanted.resident.model}: {fault.message}")
             code = FAILED
@@ -178,7 +179,7 @@ class Shown:
             tqdm.monitor_interval = 0
             columns, rows = shutil.get_terminal_size()
             self._bar = tqdm(
-                desc=self._model,
+                desc=plain(self._model),
                 total=progress.total,
                 initial=int(progress.done),
                 unit="B",

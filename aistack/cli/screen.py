@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aistack import __version__
 from aistack.config.addresses import is_open, url_of
+from aistack.observe.terminal import plain
 from aistack.routing.notes import EngineNote
 
 SHOWN = 3
@@ -17,10 +18,10 @@ def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: 
     url = url_of(addresses[0])
     key = ' -H "Authorization: Bearer $AISTACK_KEY"' if keys else ""
     lines = ["", f"aistack {__version__} listens on {', '.join(url_of(each) for each in addresses)}", ""]
-    width = max((len(engine.provider) for engine in engines), default=0)
+    width = max((len(plain(engine.provider)) for engine in engines), default=0)
     for engine in engines:
         mark, what = ("+", _models(engine)) if engine.models else ("-", _missing(engine))
-        lines.append(f"  {mark} {engine.provider:<{width}}  {what}")
+        lines.append(f"  {mark} {plain(engine.provider):<{width}}  {plain(what)}")
     if not any(engine.models for engine in engines):
         lines.append("  No engine is installed: transcriptions will be answered with 503.")
     lines += [

@@ -12,7 +12,7 @@ from typing import Any
 
 from aistack.cli import status_page
 from aistack.cli.client import Client
-from aistack.cli.exits import OK
+from aistack.cli.exits import OK, show
 from aistack.cli.remote import looked_at
 from aistack.config.load import LoadedConfig
 
@@ -37,9 +37,9 @@ def status(args: argparse.Namespace, loaded: LoadedConfig) -> int:
 def shown(state: Mapping[str, Any], url: str, as_json: bool, watch: bool) -> None:
     """Print it: one object per line while it is watched as JSON, a page in place on a terminal."""
     if as_json:
-        text = json.dumps(state, indent=None if watch else 2, ensure_ascii=False)
-    else:
-        text = status_page.page(state, url, time.time())
-        if watch:
-            text = f"{CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n"
+        show(json.dumps(state, indent=None if watch else 2, ensure_ascii=False), as_json=True)
+        return
+    text = status_page.page(state, url, time.time())
+    if watch:
+        text = f"{CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n"
     print(text, flush=True)

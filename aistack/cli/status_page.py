@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aistack.cli.plain_text import plain
+from aistack.config.units import MiB
+from aistack.observe.terminal import gib, mib, plain
 
 JOBS = 5
 """Ended jobs that are shown."""
@@ -18,9 +19,9 @@ Table = Mapping[str, Any]
 
 
 def page(state: Table, url: str, now: float) -> str:
-    """The page. `state` is the server's answer, `now` the unix time."""
+    """The page, made safe for a terminal. `state` is the server's answer, `now` the unix time."""
     up = span(now - state["started"])
-    head = f"aistack {plain(state['version'])} at {plain(url)}, up for {up}"
+    head = f"aistack {state['version']} at {url}, up for {up}"
     if state["mode"] == "draining":
         head += "; it is STOPPING and takes no new jobs"
     lines = [head, "", "Slots", *_slots(state["slots"], now)]
@@ -29,25 +30,25 @@ def page(state: Table, url: str, now: float) -> str:
     lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  nobody waits"]
     lines += ["", "Memory", *_columns(list(_memory(state["memory"])))]
     lines += ["", "Last jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
     """A line for each slot, and one below it about the job that holds it."""
-    width = max(len(slot["device"]) for slot in slots)
+    width = max(len(plain(slot["device"])) for slot in slots)
     for slot in slots:
         holder, resident = slot.get("holder"), slot.get("resident")
         device = f"  {plain(slot['device']):<{width}}"
         if holder is None:
-            kept = f"{plain(resident['model'])} stays in memory" if resident else "no model in memory"
+            kept = f"{resident['model']} stays in memory" if resident else "no model in memory"
             yield f"{device}  free for {span(now - slot['since'])}, {kept}"
             continue
-        step = f" ({plain(holder['step'])})" if holder.get("step") in ("evict", "load") else ""
+        step = f" ({holder['step']})" if holder.get("step") in ("evict", "load") else ""
         lasts = f"{slot['state']}{step} for {span(now - holder['state_since'])}"
         yield f"{device}  {lasts}, holds the slot for {span(now - holder['since'])}"
         done = progress(holder.get("progress"))
         work = f"{holder['op']} with {holder['model']}{f', {done}' if done else ''}"
-        yield f"  {'':<{width}}  {plain(work)}; request {plain(holder['request_id'])}"
+        yield f"  {'':<{width}}  {work}; request {holder['request_id']}"
 
 
 def progress(told: Table | None) -> str:
@@ -74,15 +75,15 @@ def _waits(entry: Table, now: float) -> list[str]:
 
 def _memory(memory: Table) -> Iterator[list[str]]:
     for card in memory["cards"]:
-        used = f"{_gb(card['used_mb'])} of {_gb(card['total_mb'])} in use"
-        ours = f"{_gb(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
+        used = f"{gib(card['used_mb'] * MiB)} of {gib(card['total_mb'] * MiB)} in use"
+        ours = f"{gib(card['ours_mb'] * MiB)} by aistack" if card.get("ours_mb") is not None else ""
         yield [card["device"], card["name"], used, ours]
     for process in memory["processes"]:
         where = process.get("device") or (
             "" if process["engine"] == "gateway" else "spare, for a quick start"
         )
         rss = process.get("rss_mb")
-        size = "unknown" if rss is None else f"{rss:.0f} MB"
+        size = "unknown" if rss is None else mib(rss * MiB)
         yield [process["engine"], where, size, f"pid {process['pid']}"]
     if not memory["cards"] and memory.get("reason"):
         yield ["no cards", memory["reason"]]
@@ -105,7 +106,7 @@ def _jobs(timeline: Table) -> Iterator[list[str]]:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their cells aligned; every cell is made safe for a terminal here."""
+    """Rows with their cells aligned, as wide as a terminal shows them."""
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     count = max(map(len, cells), default=0)
     padded = [[*row, *[""] * (count - len(row))] for row in cells]
@@ -115,10 +116,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
         for row in padded
     ]
-
-
-def _gb(megabytes: float) -> str:
-    return f"{megabytes / 1024:.1f} GiB"
 
 
 def span(seconds: float) -> str:

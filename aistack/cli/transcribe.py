@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from aistack.cli.client import Client, Refused, TranscribeOptions
-from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say
+from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say, show
 from aistack.cli.loop import run
 from aistack.cli.serve import alone
 from aistack.cli.status_page import clock
@@ -22,6 +22,7 @@ from aistack.config import Config
 from aistack.config.addresses import url_of
 from aistack.config.load import LoadedConfig
 from aistack.observe import log
+from aistack.observe.terminal import plain
 
 
 def transcribe(args: argparse.Namespace, loaded: LoadedConfig) -> int:
@@ -38,7 +39,7 @@ def transcribe(args: argparse.Namespace, loaded: LoadedConfig) -> int:
         with ProgressLine(seconds_of(path)) as progress:
             return await client.transcribe(wanted, args.wait, progress.told)
 
-    return _carry_out(work, args, loaded)
+    return _carry_out(work, args, loaded, "json" in args.format)
 
 
 def models(args: argparse.Namespace, loaded: LoadedConfig) -> int:
@@ -48,11 +49,14 @@ def models(args: argparse.Namespace, loaded: LoadedConfig) -> int:
         listed = await client.models()
         return json.dumps(listed, indent=2, ensure_ascii=False) if args.json else table(listed["data"])
 
-    return _carry_out(work, args, loaded)
+    return _carry_out(work, args, loaded, args.json)
 
 
 def _carry_out(
-    work: Callable[[Client], Awaitable[str]], args: argparse.Namespace, loaded: LoadedConfig
+    work: Callable[[Client], Awaitable[str]],
+    args: argparse.Namespace,
+    loaded: LoadedConfig,
+    as_json: bool,
 ) -> int:
     """Find or start a server, do the work, print its result."""
     config = loaded.config
@@ -78,7 +82,7 @@ def _carry_out(
         return FAILED
     finally:
         log.close()
-    print(text, end="" if text.endswith("\n") else "\n")
+    show(text, as_json)
     return OK
 
 
@@ -144,7 +148,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     """The models in columns; a column nobody has a value for is left out."""
     rows = {title: [cell(entry) for entry in entries] for title, cell in COLUMNS.items()}
     rows = {title: cells for title, cells in rows.items() if title == "ID" or any(cells)}
-    columns = [[title, *(cell or "-" for cell in cells)] for title, cells in rows.items()]
+    columns = [[title, *(plain(cell) or "-" for cell in cells)] for title, cells in rows.items()]
     widths = [max(map(len, phase)) for phase in columns]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -16,6 +16,7 @@ from typing import Any
 from attrs import field, frozen
 
 from aistack import __version__
+from aistack.observe.terminal import plain
 
 
 class FindingState(Enum):
@@ -93,7 +94,7 @@ def page(findings: Sequence[Finding]) -> str:
     for group in GROUPS:
         of = [finding for finding in findings if finding.group == group]
         if of:
-            width = max(len(finding.name) for finding in of)
+            width = max(len(plain(finding.name)) for finding in of)
             lines += ["", group, *(line(finding, width) for finding in of)]
     return "\n".join([*lines, "", summary(findings)])
 
@@ -108,9 +109,9 @@ def line(finding: Finding, width: int) -> str:
     """One finding; its name takes so many columns. What to do stands below it."""
     word = finding.state.value
     word = word.upper() if finding.state is FindingState.BROKEN else word
-    text = f"  {word:<7}  {finding.name:<{width}}  {finding.says}".rstrip()
+    text = f"  {word:<7}  {plain(finding.name):<{width}}  {plain(finding.says)}".rstrip()
     if finding.help:
-        text += f"\n  {'':<7}  {'':<{width}}  -> {finding.help}"
+        text += f"\n  {'':<7}  {'':<{width}}  -> {plain(finding.help)}"
     return text
 
 
@@ -119,5 +120,5 @@ def summary(findings: Sequence[Finding]) -> str:
     wrong = broken(findings)
     if not wrong:
         return "Everything that is configured works."
-    names = ", ".join(f"{finding.name} ({finding.group.lower()})" for finding in wrong)
+    names = ", ".join(f"{plain(each.name)} ({each.group.lower()})" for each in wrong)
     return f"{len(wrong)} broken: {names}."

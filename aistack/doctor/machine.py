@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -19,11 +18,13 @@ from aistack.config.addresses import is_nowhere, parse_address, url_of
 from aistack.config.installing import here, libraries
 from aistack.config.units import GiB
 from aistack.doctor.findings import Finding, FindingState
+from aistack.observe.terminal import gib
+from aistack.run.nvml import Absence, Driver, NoGpu, driver, index_of
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
 
 LOW = 3 * GiB
-"""Less free space than this is worth a word: Parakeet alone is 2.5 GB."""
+"""Less free space than this is worth a word: Parakeet alone takes 2.3."""
 
 ASK_S = 2.0
 
@@ -39,48 +40,36 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
     def none(says: str, help_: str = "") -> list[Finding]:
         return [Finding("Graphics cards", "NVIDIA", absent, says + because, help_)]
 
-    if importlib.util.find_spec("pynvml") is None:
-        return none(
-            "cannot be looked for: nvidia-ml-py is not installed", here(libraries("nvidia-ml-py"))
-        )
-    import pynvml
-
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as exc:
-        if isinstance(exc, getattr(pynvml, "NVMLError_LibraryNotFound", ())):
-            return none("no driver on this machine")
-        return none(f"the driver does not answer ({exc})", DRIVER)
-    try:
-        return _each(pynvml, wanted) or none("a driver, but no card")
-    except pynvml.NVMLError as exc:
-        return none(f"the driver fails ({exc})", DRIVER)
-    finally:
-        pynvml.nvmlShutdown()
+        with driver() as there:
+            return _each(there, wanted) or none("a driver, but no card")
+    except NoGpu as exc:
+        match exc.absence:
+            case Absence.NO_LIBRARY:
+                says = "cannot be looked for: nvidia-ml-py is not installed"
+                return none(says, here(libraries("nvidia-ml-py")))
+            case Absence.NO_DRIVER:
+                return none("no driver on this machine")
+            case Absence.SILENT:
+                return none(f"the driver does not answer ({exc})", DRIVER)
+            case Absence.FAILED:
+                return none(f"the driver fails ({exc})", DRIVER)
 
 
-def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
-    """One finding a card, and one for each configured card that is not there. Raises NVMLError."""
-    nvml: Any = pynvml
-    driver = _text(nvml.nvmlSystemGetDriverVersion())
+def _each(there: Driver, wanted: list[str]) -> list[Finding]:
+    """One finding a card, and one for each configured card that is not there. Raises NoGpu."""
+    version, count = there.version, there.count
     found = []
-    count = int(nvml.nvmlDeviceGetCount())
     for index in range(count):
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-        name, free, total = _text(nvml.nvmlDeviceGetName(handle)), int(memory.free), int(memory.total)
-        says = f"{name}, {gigabytes(free)} of {gigabytes(total)} free, driver {driver}"
-        facts = {"name": name, "free": free, "total": total, "driver": driver}
+        name, memory = there.name(index), there.memory(index)
+        says = f"{name}, {gib(memory.free)} of {gib(memory.total)} free, driver {version}"
+        facts = {"name": name, "free": memory.free, "total": memory.total, "driver": version}
         found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
-        if int(device.partition(":")[2] or 0) >= count:
+        if index_of(device) >= count:
             says = f"slots.devices names it, and there are only {count}"
             found.append(Finding("Graphics cards", device, FindingState.BROKEN, says))
     return found
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 # --- disk --------------------------------------------------------------------------------------------
@@ -108,18 +97,13 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
     except OSError as exc:
         return Finding("Disk", name, FindingState.BROKEN, f"{folder}: {exc.strerror}")
     facts = {"folder": str(folder), "free": free}
-    says = f"{gigabytes(free)} free in {folder}"
+    says = f"{gib(free)} free in {folder}"
     if not os.access(there, os.W_OK):
         state = FindingState.BROKEN if needed else FindingState.NOTE
         return Finding("Disk", name, state, f"{says}, which cannot be written to", facts=facts)
     if free < LOW:
         return Finding("Disk", name, FindingState.NOTE, f"only {says}", facts=facts)
     return Finding("Disk", name, FindingState.WORKS, says, facts=facts)
-
-
-def gigabytes(size: float) -> str:
-    """Bytes in powers of ten."""
-    return f"{size / 1e9:.1f} GB"
 
 
 # --- ports -------------------------------------------------------------------------------------------

@@ -2,33 +2,31 @@
 
 One thread writes, so that no disk can hold the loop up. What waits for it is bounded in bytes; a
 capture that does not fit into the bound, or that the disk refuses, is dropped as a whole, counted,
-and told once. `<root>/<UTC day>/<request id>/` holds `meta.json`, `req.bin`, `req.type`, `resp.bin`;
-folders are 0700 and files 0600, for they hold what users said.
+and logged once. `<root>/<UTC day>/<request id>/` holds `meta.json`, `req.bin`, `req.type`, `resp.bin`;
+folders are 0700 and files 0600, for they hold user text.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import queue
-import re
-import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import structlog
 from attrs import frozen
 
 from aistack.observe import sweep
+from aistack.observe.background_writer import BackgroundWriter
+from aistack.observe.private_files import create, folder_name, new_folder, write_all
 from aistack.observe.trouble import Trouble
 
 log = structlog.get_logger("aistack.capture")
+T = TypeVar("T")
 
 WAITING_MAX = 64 * 1024**2
 """Bytes that may wait to be written."""
@@ -36,27 +34,18 @@ ITEM = 256
 """Bytes counted for a piece besides its own."""
 BLOCK = 1024**2
 ROOM_SHARE = 0.95
-"""At the cap, so much of it is kept: else every further capture would look through all of them."""
+"""A sweep at the cap keeps this share of it: else every further capture would scan all of them."""
 SWEEP_S = 1800.0
 CLOSE_S = 5.0
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 @frozen
 class Usage:
-    """What is on the disk. `earliest` is Unix seconds of the oldest capture, none if there is none."""
+    """What is on the disk. `earliest` is Unix seconds of the oldest capture, None if there is none."""
 
     bytes: int = 0
     count: int = 0
     earliest: float | None = None
-
-
-def folder_name(request_id: str) -> str:
-    """A request id as the name of a folder on any system."""
-    name = request_id.replace(":", "_")
-    if name.endswith("."):
-        name = name[:-1] + "_"
-    return f"_{name}" if _RESERVED.fullmatch(name) else name
 
 
 class Capture:
@@ -122,16 +111,16 @@ class Capture:
             name = folder_name(self._request_id)
             day = self._store.root / self._day
             try:
-                self.path = _new_folder(day, name)
+                self.path = new_folder(day, name)
             except FileNotFoundError:  # the first of its day
                 self._store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 day.mkdir(exist_ok=True, mode=0o700)
-                self.path = _new_folder(day, name)
+                self.path = new_folder(day, name)
         return self.path
 
     def _write(self, name: str, data: bytes) -> None:
         self.files[name] = len(data)
-        with _create(self._folder() / name) as file:
+        with create(self._folder() / name) as file:
             write_all(file, data)
 
     def _write_request(self, body: bytes, content_type: str) -> None:
@@ -139,7 +128,7 @@ class Capture:
         self._write("req.type", content_type.encode("utf-8", "replace"))
 
     def _copy_upload(self, source: IO[bytes], content_type: str) -> None:
-        with _create(self._folder() / "req.bin") as file:
+        with create(self._folder() / "req.bin") as file:
             size = 0
             while block := source.read(BLOCK):
                 write_all(file, block)
@@ -149,7 +138,7 @@ class Capture:
 
     def _write_response(self, piece: bytes) -> None:
         if self.response is None:
-            self.response = _create(self._folder() / "resp.bin")
+            self.response = create(self._folder() / "resp.bin")
         write_all(self.response, piece)
         self.files["resp.bin"] = self.files.get("resp.bin", 0) + len(piece)
 
@@ -176,22 +165,22 @@ class Capture:
 Work = Callable[[], None]
 
 
-def _nothing() -> None:
-    """Nothing has to be done."""
-
-
 @frozen
 class _Item:
-    """Work for the thread; `after` is done in any case."""
+    """Work for the thread, about a capture or about all of them; `after` is done in any case."""
 
-    size: int
     work: Work
     capture: Capture | None = None
-    after: Work = _nothing
+    size: int = 0
+    after: Work | None = None
 
 
 class Store:
-    """All captures below `root`, and the thread that writes them."""
+    """All captures below `root`, and the thread that writes them.
+
+    `put` and `begin` are called on the loop. What waits is counted in bytes, and by two counters of
+    one writer each: what the loop has handed over, and what the thread is done with.
+    """
 
     def __init__(
         self,
@@ -207,26 +196,27 @@ class Store:
         self.max_days = max_days
         self.response_max = response_max
         self.usage = Usage()
-        self.dropped = 0
         self._waiting_max = waiting_max
-        self._waiting = 0
+        self._handed_over = 0
+        self._done = 0
         self._clock = clock
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._count = threading.Lock()
         self._trouble = Trouble(log.warning)
-        self._thread: threading.Thread | None = None
+        self._writer = BackgroundWriter(
+            "aistack-capture", self._work, chore=self._sweep, chore_s=SWEEP_S
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Captures lost to a slow or full disk since the start."""
+        return self._writer.lost
 
     def start(self) -> None:
         """Begin to sweep: now, and every half hour."""
-        self._thread = threading.Thread(target=self._run, name="aistack-capture", daemon=True)
-        self._thread.start()
+        self._writer.start()
 
     def close(self) -> None:
         """Write what waits, `CLOSE_S` at most, and end the thread."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(CLOSE_S)
-            self._thread = None
+        self._writer.close(CLOSE_S)
 
     def begin(self, request_id: str) -> Capture:
         """A request to capture; nothing is written yet."""
@@ -237,61 +227,52 @@ class Store:
         size: int,
         work: Work,
         capture: Capture,
-        after: Work = _nothing,
+        after: Work | None = None,
         needed: bool = False,
     ) -> None:
         """Hand work over; `after` follows it whatever became of it. Beyond the bound the whole capture
         is dropped; `needed` work, its end, comes through always, to clean up."""
         size += ITEM
-        if not needed and not capture.dropped and self._waiting + size > self._waiting_max:
+        waiting = self._handed_over - self._done
+        if not needed and not capture.dropped and waiting + size > self._waiting_max:
             capture.dropped = True
-            self.dropped += 1
-            self._tell("the disk is too slow")
-        if capture.dropped and not needed:
+            self._drop("the disk is too slow")
+        if needed or not capture.dropped:
+            self._handed_over += size
+            if self._writer.put(_Item(work, capture, size, after)):
+                return
+            capture.dropped = True  # all is over
+        if after is not None:
             after()
-            return
-        with self._count:
-            self._waiting += size
-        self._queue.put(_Item(size, work, capture, after))
 
     def clear(self) -> Future[int]:
         """Remove every capture; how many there were, when it is done."""
-        done: Future[int] = Future()
 
-        def work() -> None:
+        def work() -> int:
             gone = sweep.remove(sweep.captures(self.root))
-            self._look(sweep.captures(self.root))
-            done.set_result(gone)
+            self._count(sweep.captures(self.root))
+            return gone
 
-        self._queue.put(_Item(0, work))
-        return done
+        return self._promised(work)
 
     def settled(self) -> Future[None]:
         """Done when all that was handed over so far is written or dropped."""
-        done: Future[None] = Future()
-        self._queue.put(_Item(0, lambda: done.set_result(None)))
+        return self._promised(lambda: None)
+
+    def _promised(self, work: Callable[[], T]) -> Future[T]:
+        done: Future[T] = Future()
+        self._writer.put(_Item(lambda: done.set_result(work())))
         return done
 
     # --- the thread ----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        self._sweep()
-        due = time.monotonic() + SWEEP_S
-        while True:
-            try:
-                item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                self._sweep()
-                due = time.monotonic() + SWEEP_S
-                continue
-            if item is None:
-                return
+    def _work(self, items: list[_Item]) -> None:
+        for item in items:
             try:
                 self._do(item)
             except Exception:
                 log.exception("capture failed")
-            with self._count:
-                self._waiting -= item.size
+            self._done += item.size
 
     def _do(self, item: _Item) -> None:
         capture = item.capture
@@ -307,12 +288,14 @@ class Store:
             cleared = capture.path is not None and not capture.path.exists()
             capture.give_up()
             if not cleared:
-                self.dropped += 1
-                self._tell(exc.strerror or type(exc).__name__)
+                self._drop(exc.strerror or type(exc).__name__)
         finally:
-            item.after()
+            if item.after is not None:
+                item.after()
 
-    def _tell(self, reason: str) -> None:
+    def _drop(self, reason: str) -> None:
+        """A capture is lost. From both threads."""
+        self._writer.lose(1)
         self._trouble.met("captures cannot be written", folder=str(self.root), reason=reason)
 
     def kept(self, size: int) -> None:
@@ -333,36 +316,8 @@ class Store:
             sweep.remove(going)
             log.info("captures swept", removed=len(going))
             found = sweep.captures(self.root)
-        self._look(found)
+        self._count(found)
 
-    def _look(self, found: list[sweep.CaptureFolder]) -> None:
+    def _count(self, found: list[sweep.CaptureFolder]) -> None:
         total = sum(capture.bytes for capture in found)
         self.usage = Usage(total, len(found), found[0].at if found else None)
-
-
-def _create(path: Path) -> IO[bytes]:
-    """A new file that only its owner may read; what is written goes out at once."""
-    return open(path, "wb", buffering=0, opener=_private)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def write_all(file: IO[bytes], data: bytes) -> None:
-    """A plain file may take less than it is given."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _new_folder(day: Path, name: str) -> Path:
-    """A folder of that name, with a suffix if there is one already. Raises OSError."""
-    for suffix in ("", *(f"-{n}" for n in range(2, 100)), f"-{secrets.token_hex(8)}"):
-        path = day / f"{name}{suffix}"
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(day / name)

@@ -1,4 +1,4 @@
-"""One finished capability request, as the access log, the figures and a capture's meta tell it.
+"""One finished capability request, for the access log, the figures and a capture's meta.
 
 Pure: what a request was, and what its job came to, in; plain fields out. Field names and classes
 are those that tools of earlier gateways with this contract read.
@@ -14,19 +14,18 @@ from attrs import frozen
 
 from aistack.chunks import SynthesisRequest, Transcript, TranscriptionRequest
 from aistack.contract.relay_request import RelayedChat, RelayRequest
-from aistack.errors import Code, Fault
+from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs.model import SELECTED, Job
 
 CLASSES = ("2xx", "4xx", "5xx", "503-busy", "client-disconnect")
 ERRORS = frozenset({"4xx", "5xx"})
-LEFT = 499
-_LOOKED_AT = 16 * 1024
-"""Bodies up to this size are looked at for a voice's name."""
+_PARSED_MAX = 16 * 1024
+"""Bodies up to this size are parsed for a voice's name."""
 _NAME_MAX = 128
 
 
 def category_of(path: str) -> str | None:
-    """`asr`, `llm` or `tts`; none for what is not capability traffic."""
+    """`asr`, `llm` or `tts`; None for other traffic."""
     if not path.startswith("/v1/"):
         return None
     if path.startswith(("/v1/audio/transcriptions", "/v1/audio/translations")):
@@ -47,7 +46,7 @@ class Exchange:
     query: str | None
     status: int
     category: str
-    word: str
+    status_class: str
     model: str | None
     latency_ms: float
     slot_wait_ms: float
@@ -58,10 +57,10 @@ class Exchange:
 def class_of(status: int, lost: bool, fault: Fault | None) -> str:
     """One of CLASSES.
 
-    A failure after the headers were out counts as what it was, though its status was 200. Who left
-    and who found the card busy are no errors.
+    A failure after the headers were out counts as what it was, though its status was 200. A client
+    that left and a busy card are not errors.
     """
-    if lost or status == LEFT:
+    if lost or status == ErrorKind.CANCELLED.status:
         return "client-disconnect"
     if fault is not None and fault.code is Code.SLOT_BUSY:
         return "503-busy"
@@ -78,7 +77,7 @@ def model_of(job: Job | None) -> str | None:
 
 
 def wait_ms(job: Job | None, at: float) -> float:
-    """How long the job stood in line, up to the scheduler's time `at` if it stands there still."""
+    """How long the job was queued, up to the scheduler's time `at` if it still is."""
     if job is None or not job.submitted:
         return 0.0
     return round(max(0.0, (at if job.granted is None else job.granted) - job.submitted) * 1000, 1)
@@ -87,30 +86,30 @@ def wait_ms(job: Job | None, at: float) -> float:
 def extra_of(
     category: str, job: Job | None, latency_s: float, provider: str | None, fault: Fault | None
 ) -> dict[str, Any] | None:
-    """What is particular to a capability; none for a request that never became a job."""
+    """What is particular to a capability; of a request that never became a job, its code at most."""
     if job is None:
         return {"code": fault.code.value} if fault is not None else None
-    told = _ASKED[category](job)
+    extra = _EXTRA[category](job)
     if category == "asr":
-        told |= {"provider": provider} | _heard(job, latency_s)
+        extra |= {"provider": provider} | _transcript(job, latency_s)
     if fault is not None:
-        told["code"] = fault.code.value
-    return told
+        extra["code"] = fault.code.value
+    return extra
 
 
 def _asr(job: Job) -> dict[str, Any]:
-    asked, shape = job.request, job.context.get("format")
-    listen = asked if isinstance(asked, TranscriptionRequest) else None
+    request, shape = job.request, job.context.get("format")
+    transcription = request if isinstance(request, TranscriptionRequest) else None
     return {
         "request_audio_bytes": job.context.get("bytes_in"),
-        "language": listen.language if listen is not None else None,
+        "language": transcription.language if transcription is not None else None,
         "stream": shape == "stream",
         "response_format": None if shape == "stream" else shape,
-        "segment_granularity": listen.granularity if listen is not None else None,
+        "segment_granularity": transcription.granularity if transcription is not None else None,
     }
 
 
-def _heard(job: Job, latency_s: float) -> dict[str, Any]:
+def _transcript(job: Job, latency_s: float) -> dict[str, Any]:
     """`rtf` is the whole time, upload included, by the length of the audio."""
     result = job.result
     if not isinstance(result, Transcript):
@@ -124,27 +123,27 @@ def _heard(job: Job, latency_s: float) -> dict[str, Any]:
 
 
 def _llm(job: Job) -> dict[str, Any]:
-    asked = job.request
-    stream = asked.stream if isinstance(asked, RelayedChat) else job.streams
-    count = asked.messages if isinstance(asked, RelayedChat) else job.context.get("messages")
+    request = job.request
+    stream = request.stream if isinstance(request, RelayedChat) else job.streams
+    count = request.messages if isinstance(request, RelayedChat) else job.context.get("messages")
     return {"stream": stream, "message_count": count}
 
 
 def _tts(job: Job) -> dict[str, Any]:
-    asked = job.request
-    path = asked.path if isinstance(asked, RelayRequest) else None
+    request = job.request
+    path = request.path if isinstance(request, RelayRequest) else None
     return {
         "upstream_path": path,
         "request_bytes": job.context.get("bytes_in"),
-        "voice": _voice(asked),
+        "voice": _voice(request),
     }
 
 
-def _voice(asked: object) -> str | None:
-    if isinstance(asked, SynthesisRequest):
-        return asked.voice[:_NAME_MAX]
-    body = asked.body if isinstance(asked, RelayRequest) else None
-    if not isinstance(body, bytes) or len(body) > _LOOKED_AT:
+def _voice(request: object) -> str | None:
+    if isinstance(request, SynthesisRequest):
+        return request.voice[:_NAME_MAX]
+    body = request.body if isinstance(request, RelayRequest) else None
+    if not isinstance(body, bytes) or len(body) > _PARSED_MAX:
         return None
     try:
         value = json.loads(body)
@@ -154,4 +153,4 @@ def _voice(asked: object) -> str | None:
     return voice[:_NAME_MAX] if isinstance(voice, str) else None
 
 
-_ASKED = {"asr": _asr, "llm": _llm, "tts": _tts}
+_EXTRA = {"asr": _asr, "llm": _llm, "tts": _tts}

@@ -1,7 +1,7 @@
 """The last jobs and where their seconds went: an observer of transitions with a bounded memory.
 
 It has no clock: transitions carry the scheduler's time, and `unix` turns that into unix seconds.
-Calls that were refused at once are kept apart, so that a caller who knocks in a loop does not push
+Calls that were refused at once are kept apart, so that a caller that retries in a loop does not push
 the jobs out.
 """
 
@@ -16,7 +16,8 @@ from aistack.chunks import Transcript
 from aistack.contract.admin import JobKind, JobRecord, MinuteCounts, PhaseSpan, RefusedCall, TimelineView
 from aistack.errors import Code
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import Op, OutcomeKind, Phase
+from aistack.jobs.states import Op, OutcomeKind, Phase, Step
+from aistack.observe.intervals import Intervals
 
 JOBS = 200
 REFUSED = 100
@@ -39,6 +40,7 @@ class _Open:
 
     job: Job
     phases: list[PhaseSpan] = field(factory=list)
+    """Those that are over."""
 
 
 class History:
@@ -46,6 +48,7 @@ class History:
 
     def __init__(self, unix: Callable[[float], float], jobs: int = JOBS, refused: int = REFUSED) -> None:
         self._unix = unix
+        self._intervals = Intervals(_phase_of)
         self._open: dict[str, _Open] = {}
         self._done: deque[JobRecord] = deque(maxlen=jobs)
         self._refused: deque[RefusedCall] = deque(maxlen=refused)
@@ -54,18 +57,15 @@ class History:
 
     def observe(self, transition: Transition) -> None:
         """Note one transition."""
-        job, at = transition.job, self._at(transition.at)
-        if transition.target is Phase.DONE:
-            self._ended(job, at)
-            return
+        job = transition.job
         entry = self._open.setdefault(job.id, _Open(job))
         entry.job = job
-        step = job.step.value if job.step is not None and _prepares(transition.target) else None
-        last = entry.phases[-1] if entry.phases else None
-        if last is not None and (last.phase, last.step) == (transition.target.value, step):
-            return
-        self._close(entry, at)
-        entry.phases.append(PhaseSpan(phase=transition.target.value, step=step, start=at))
+        over = self._intervals.observe(transition)
+        if over is not None:
+            entry.phases.append(self._span(over.of, over.start, over.end))
+        if transition.target is Phase.DONE:
+            del self._open[job.id]
+            self._ended(entry, self._at(transition.at))
 
     def timeline(self, last: int = JOBS) -> TimelineView:
         """The last jobs that ended, at most `last`, then those under way in the order they came."""
@@ -76,12 +76,11 @@ class History:
         )
 
     def freed(self, device: str) -> float | None:
-        """When the slot was last given back, unix seconds; none if it never was held."""
+        """When the slot was last given back, unix seconds; None if it was never held."""
         return self._freed.get(device)
 
-    def _ended(self, job: Job, at: float) -> None:
-        entry = self._open.pop(job.id, None) or _Open(job)
-        entry.job = job
+    def _ended(self, entry: _Open, at: float) -> None:
+        job = entry.job
         self._count(CAPABILITY[job.op], at)
         if job.slot is not None:
             self._freed[job.slot] = at
@@ -98,11 +97,10 @@ class History:
                 )
             )
             return
-        self._close(entry, at)
         self._done.append(self._record(entry, at))
 
     def _count(self, kind: JobKind, at: float) -> None:
-        """One more call in this minute; loads and swaps are nobody's call."""
+        """One more call in this minute; loads and swaps are not calls."""
         if kind == "models":
             return
         minute = at - at % 60
@@ -111,13 +109,20 @@ class History:
         last = self._minutes[-1]
         self._minutes[-1] = evolve(last, **{kind: getattr(last, kind) + 1})
 
-    def _close(self, entry: _Open, at: float) -> None:
-        """The phase so far ends."""
-        if entry.phases:
-            entry.phases[-1] = evolve(entry.phases[-1], end=at)
+    def _span(self, of: tuple[Phase, Step | None], start: float, end: float | None = None) -> PhaseSpan:
+        phase, step = of
+        assert phase is not Phase.DONE  # a job that is done is at nothing
+        return PhaseSpan(
+            phase=phase.value,
+            step=None if step is None else step.value,
+            start=self._at(start),
+            end=None if end is None else self._at(end),
+        )
 
     def _record(self, entry: _Open, ended: float | None) -> JobRecord:
         job = entry.job
+        now = self._intervals.open(job.id)
+        under_way = () if now is None else (self._span(*now),)
         return JobRecord(
             job_id=job.id,
             request_id=job.request_id,
@@ -131,15 +136,17 @@ class History:
             outcome=job.outcome.ended.value if job.outcome is not None else None,
             code=_code(job),
             audio_s=job.result.duration if isinstance(job.result, Transcript) else None,
-            phases=tuple(entry.phases),
+            phases=(*entry.phases, *under_way),
         )
 
     def _at(self, moment: float) -> float:
         return round(self._unix(moment), 3)
 
 
-def _prepares(phase: Phase) -> bool:
-    return phase is Phase.PREPARING
+def _phase_of(transition: Transition) -> tuple[Phase, Step | None]:
+    """The phase; and while the job prepares, for which step."""
+    phase = transition.target
+    return phase, transition.job.step if phase is Phase.PREPARING else None
 
 
 def _code(job: Job) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aistack.chunks import Generated, Transcript
 from aistack.errors import Code, ErrorKind
-from aistack.jobs.model import Job, Transition
+from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import HOUSEKEEPING, Op, OutcomeKind
 
 FROM_CONTEXT = ("client", "format", "bytes_in")
@@ -21,13 +21,19 @@ IDS = ("trace_id", "session_trace_id", "user_id")
 """Ids among it: on every line about the job."""
 
 INFERENCE = (Op.GENERATE, Op.SWAP)
-"""Jobs of the internal API, whose lines carry what its callers' logging standard asks for besides."""
+"""Jobs of the internal API, whose lines also carry what its callers' logging standard requires."""
 
 
 def job_ids(job: Job) -> dict[str, str]:
     """The ids every line about a job carries."""
     ids = {"job_id": job.id, "request_id": job.request_id}
     return ids | {name: str(job.context[name]) for name in IDS if name in job.context}
+
+
+def ids_in(snapshot: Snapshot, job_id: str) -> dict[str, str]:
+    """The ids every line about a job carries; only the job's own once it is not in the book."""
+    job = snapshot.jobs.get(job_id)
+    return job_ids(job) if job is not None else {"job_id": job_id}
 
 
 def transition_fields(transition: Transition) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def done_fields(transition: Transition) -> dict[str, Any]:
 
 
 def status_of(job: Job) -> int | None:
-    """The HTTP status the job's end stands for; none for housekeeping, which answers nobody."""
+    """The HTTP status the job's end stands for; None for housekeeping, which answers nobody."""
     outcome = job.outcome
     if job.op in HOUSEKEEPING or outcome is None:
         return None

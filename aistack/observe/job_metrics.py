@@ -1,6 +1,6 @@
 """What the transitions of jobs add up to: counts and times for /metrics. Pure.
 
-An observer of the scheduler; O(1) per transition, and most transitions only cost a look. Times are
+An observer of the scheduler; O(1) per transition, and most transitions cost one lookup. Times are
 the machine's own stamps, in seconds.
 """
 
@@ -10,7 +10,7 @@ from aistack.chunks import Generated, Transcript
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase, Step
 from aistack.observe.counts import RATIOS, Counter, Histogram, ModelNames
-from aistack.observe.phases import Phases, Timed
+from aistack.observe.intervals import Interval, Intervals, step_of
 from aistack.observe.toggles import Toggles
 
 
@@ -18,10 +18,10 @@ class JobFigures:
     """Counts of everything that became a job. Frozen while the switch `metrics` is off."""
 
     def __init__(self, toggles: Toggles, engines: frozenset[str] = frozenset()) -> None:
-        """`engines` are the names of backends of ours, whose model names routing has resolved."""
+        """`engines` are the names of our own backends, whose model names routing has resolved."""
         self._toggles = toggles
         self._engines = engines
-        self._phases = Phases()
+        self._steps = Intervals(step_of)
         self.names = ModelNames()
         self.jobs = Counter()
         self.wait = Histogram()
@@ -41,19 +41,19 @@ class JobFigures:
 
     def observe(self, transition: Transition) -> None:
         """The scheduler's observer."""
-        for step in self._phases.observe(transition):
-            if self._toggles.metrics:
-                self._stepped(step, transition.job)
+        step = self._steps.observe(transition)
+        if step is not None and self._toggles.metrics:
+            self._stepped(step, transition.job)
         if transition.target is Phase.DONE and self._toggles.metrics:
             self._done(transition.job, transition.at)
 
-    def _stepped(self, step: Timed, job: Job) -> None:
+    def _stepped(self, step: Interval[Step], job: Job) -> None:
         seconds = step.end - step.start
-        if step.step is Step.LOAD:
+        if step.of is Step.LOAD:
             model = self._model(job)
             self.loads.add((model, "ok" if step.report == "Loaded" else "failed"))
             self.load.add((model,), seconds)
-        elif step.step is Step.EVICT:
+        elif step.of is Step.EVICT:
             self.evict.add((), seconds)
 
     def _model(self, job: Job) -> str:

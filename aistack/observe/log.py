@@ -19,11 +19,9 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from aistack.config import LogSection
-from aistack.jobs.model import Transition
-from aistack.jobs.states import Phase
-from aistack.observe.job_line import done_fields, transition_fields
-from aistack.observe.log_ring import RING, looks
+from aistack.observe.log_ring import RING, of_console
 from aistack.observe.log_sink import Sink, unformatted
+from aistack.observe.terminal import plain
 
 SERVICE = "aistack"
 STDOUT, STDERR = 1, 2
@@ -35,42 +33,30 @@ LEVELS = {
 }
 FIRST = ("timestamp", "level", "service", "message")
 
-_service_logger = logging.getLogger(SERVICE)
-_jobs = structlog.get_logger("aistack.job")
-
 
 def configure(settings: LogSection, fd: int = STDOUT) -> Sink:
     """Send every line of this process to `fd`. May be called again; the sink before is closed."""
     level = LEVELS[settings.level]
     pretty = settings.format == "pretty" or (settings.format == "auto" and os.isatty(fd))
-    before = _before_rendering()
-    kept = _json()
-    rendering = _pretty(fd) if pretty else kept
     close()
     sink = Sink(fd)
+    render = _Render(_pretty(fd) if pretty else None)
     # Our own lines go straight to the sink: a record of the standard library costs more than the line.
     structlog.configure(
-        processors=[*before, _Rendered(rendering, kept)],
+        processors=[*PREPARE, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda name="": _Line(sink, name),
+        logger_factory=lambda name="": _LineLogger(sink, name),
         cache_logger_on_first_use=False,
     )
-    sink.setFormatter(
+    records = _Records(sink)
+    records.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        )
-    )
-    # The console reads objects, whatever the terminal is shown.
-    RING.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *kept],
+            foreign_pre_chain=PREPARE,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     root = logging.getLogger()
-    root.addHandler(sink)
-    root.addHandler(RING)
+    root.addHandler(records)
     root.setLevel(logging.INFO if level == logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger(SERVICE).setLevel(level)
     logging.captureWarnings(True)
@@ -80,71 +66,80 @@ def configure(settings: LogSection, fd: int = STDOUT) -> Sink:
 def close() -> None:
     """Write what is left (bounded) and stop logging to a file descriptor."""
     root = logging.getLogger()
-    root.removeHandler(RING)
-    for handler in [handler for handler in root.handlers if isinstance(handler, Sink)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Records)]:
         root.removeHandler(handler)
         handler.close()
         logging.captureWarnings(False)
 
 
-class _Line:
-    """What structlog calls with a rendered line of ours; `name` is the logger's."""
+class _LineLogger:
+    """What structlog calls with a rendered line; `name` is the logger's."""
 
     def __init__(self, sink: Sink, name: str) -> None:
         self._sink = sink
         self.name = name
 
     def info(self, line: str) -> None:
-        self._sink.say(line)
+        self._sink.write(line)
 
     def error(self, line: str) -> None:
-        self._sink.say(line, hurry=True)
+        self._sink.write(line, hurry=True)
 
     debug = msg = info
     warn = warning = exception = fatal = critical = error
 
 
-class _Rendered:
-    """The last processor: the line as it is written, and as the ring keeps it.
+class _Records(logging.Handler):
+    """Makes lines of the libraries' records, in their own threads. Never raises."""
 
-    A line that cannot be rendered is told without its values; nothing raises.
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - any argument of any library's line may fail to format
+            line = unformatted(record.name)
+            RING.keep(line)
+        self._sink.write(line, hurry=record.levelno >= logging.WARNING)
+
+    def close(self) -> None:
+        self._sink.close()
+        super().close()
+
+
+class _Render:
+    """The last processor: the line as it is written. The ring keeps it as JSON in any case.
+
+    A line that cannot be rendered is replaced by one without its values; nothing raises.
     """
 
-    def __init__(self, rendering: Sequence[Processor], kept: Sequence[Processor]) -> None:
-        self._rendering = rendering
-        self._kept = kept
+    def __init__(self, pretty: Sequence[Processor] | None) -> None:
+        self._pretty = pretty
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        keep = not looks(method, event)
-        if keep and self._kept is not self._rendering:
-            RING.keep(_rendered(self._kept, logger, method, dict(event)))
-        line = _rendered(self._rendering, logger, method, event)
-        if keep and self._kept is self._rendering:
-            RING.keep(line)
-        return line
+        keep = not of_console(method, event)
+        if self._pretty is None:
+            line = _rendered(JSON, logger, method, event)
+            if keep:
+                RING.keep(line)
+            return line
+        if keep:
+            RING.keep(_rendered(JSON, logger, method, event))
+        return _rendered(self._pretty, logger, method, event)
 
 
 def _rendered(
-    rendering: Sequence[Processor], logger: WrappedLogger, method: str, event: EventDict
+    processors: Sequence[Processor], logger: WrappedLogger, method: str, event: EventDict
 ) -> str:
     try:
-        line: Any = event
-        for processor in rendering:
+        line: Any = dict(event)
+        for processor in processors:
             line = processor(logger, method, line)
         return str(line)
-    except Exception:  # noqa: BLE001 - any value of any line may fail to be shown
-        return unformatted(logger.name).decode()
-
-
-def _before_rendering() -> list[Processor]:
-    """What our lines and foreign ones go through alike."""
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _service,
-    ]
+    except Exception:  # noqa: BLE001 - any value of any line may fail to be rendered
+        return unformatted(str(event.get("logger", "")))
 
 
 def _service(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -152,25 +147,42 @@ def _service(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return event
 
 
-def _json() -> Sequence[Processor]:
-    return (
-        structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("message", "_event"),
-        _in_order,
-        _dumps,
-    )
-
-
 def _pretty(fd: int) -> Sequence[Processor]:
-    # Strings are shown quoted: a request path must not be able to steer the terminal. Plain
-    # tracebacks: the default shows local variables where rich is installed, and they hold user text.
+    # Plain tracebacks: the default shows local variables where rich is installed, and they hold user
+    # text.
     return (
+        _safe,
         structlog.dev.ConsoleRenderer(
             colors=os.isatty(fd),
             repr_native_str=True,
             exception_formatter=structlog.dev.plain_traceback,
         ),
     )
+
+
+def _safe(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Nothing in the line can steer a terminal: a request path may be in its message, in a traceback,
+    or in what the repr of a value says. Plain strings are quoted by the renderer."""
+    safe: dict[str, Any] = {}
+    for key, value in event.items():
+        if key in TEXT:
+            value = plain(str(value))
+        elif key in BELOW:
+            value = plain(str(value), keep="\n\t")
+        elif type(value) not in (str, int, float, bool, type(None)):
+            value = _Quoted(value)
+        safe[plain(str(key))] = value
+    return safe
+
+
+class _Quoted:
+    """A value whose repr is made safe for a terminal."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return plain(repr(self._value))
 
 
 def _in_order(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -201,22 +213,16 @@ def _finite(value: Any) -> Any:
             return value
 
 
-# --- the lines -----------------------------------------------------------------------------------------
-
-
-def story(transition: Transition) -> None:
-    """An observer for the scheduler: what there is to log about a transition."""
-    job_transition(transition)
-    if transition.target is Phase.DONE:
-        job_done(transition)
-
-
-def job_transition(transition: Transition) -> None:
-    """One `job.transition` line, at debug."""
-    if _service_logger.isEnabledFor(logging.DEBUG):
-        _jobs.debug("job.transition", **transition_fields(transition))
-
-
-def job_done(transition: Transition) -> None:
-    """The canonical line of a job."""
-    _jobs.info("job.done", **done_fields(transition))
+PREPARE: Sequence[Processor] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _service,
+    structlog.processors.format_exc_info,
+)
+"""What our lines and the libraries' go through alike, before they are rendered."""
+JSON: Sequence[Processor] = (structlog.processors.EventRenamer("message", "_event"), _in_order, _dumps)
+TEXT = frozenset({"event", "level", "logger", "timestamp"})
+BELOW = frozenset({"exception", "stack"})
+"""What the renderer for terminals prints as it is: in the line, and in lines of its own."""

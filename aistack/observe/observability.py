@@ -34,7 +34,7 @@ Pairs = Iterable[tuple[str, str]]
 class RequestWatch:
     """One capability request being watched. All on the loop.
 
-    Its own length is taken from the process's finest clock: uvloop's tells whole milliseconds only.
+    Its own length is taken from the process's finest clock: uvloop's counts whole milliseconds only.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Observability:
         tracing: Tracing | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`providers` name each backend as a consumer reads it; `engines` are those of ours."""
+        """`providers` name each backend as a consumer reads it; `engines` are our own."""
         self.settings = settings
         self.toggles = Toggles.of(settings)
         self.log_dir = log_folder(settings)
@@ -90,10 +90,10 @@ class Observability:
         self._providers = dict(providers or {})
         self._wall = wall
         self._watched: dict[str, RequestWatch] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def start(self) -> None:
-        """Begin to write; says once what is on and where it goes."""
+        """Begin to write; logs once what is on and where it goes."""
         self.store.start()
         log.info(
             "observability",
@@ -124,8 +124,10 @@ class Observability:
         if self.tracing is not None:
             self.guarded("traces", self.tracing.observe, transition)
 
-    def joined(self, watch: RequestWatch | None, job: Job, headers: Callable[[str], str | None]) -> None:
-        """A request has become a job; `headers` looks one of its headers up."""
+    def became_job(
+        self, watch: RequestWatch | None, job: Job, headers: Callable[[str], str | None]
+    ) -> None:
+        """A request has become a job; `headers` returns one of its headers."""
         if watch is not None:
             watch.job = job
             self._watched[job.id] = watch
@@ -191,7 +193,7 @@ class Observability:
             query=watch.query or None,
             status=status,
             category=watch.category,
-            word=class_of(status, lost, fault),
+            status_class=class_of(status, lost, fault),
             model=model_of(known),
             latency_ms=elapsed * 1000,
             slot_wait_ms=wait_ms(known, now),
@@ -200,7 +202,7 @@ class Observability:
         )
         if self.toggles.metrics:
             self.window.add(exchange)
-            self.requests.add((exchange.category, exchange.word))
+            self.requests.add((exchange.category, exchange.status_class))
             self.seconds.add((exchange.category,), elapsed)
         if self.toggles.access_log:
             self.access_log.put(exchange)
@@ -208,12 +210,12 @@ class Observability:
             watch.capture.finish(meta(exchange, sent, answered))
 
     def guarded(self, what: str, do: Callable[P, object], *args: P.args, **named: P.kwargs) -> None:
-        """Do it; a failure costs the record and is told once."""
+        """Do it; a failure costs the record and is logged once."""
         try:
             do(*args, **named)
         except Exception:
-            if what not in self._told:
-                self._told.add(what)
+            if what not in self._reported:
+                self._reported.add(what)
                 log.exception("watching failed", what=what)
 
 

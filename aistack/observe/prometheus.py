@@ -31,31 +31,31 @@ class MetricFamily:
 
     kind: str
     name: str
-    says: str
+    doc: str
     labels: tuple[str, ...] = ()
     values: Sequence[Value] = ()
     bins: Sequence[tuple[tuple[str, ...], Sequence[tuple[str, float]], float]] = ()
 
 
-def gauge(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
+def gauge(name: str, doc: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
     """A value that goes up and down."""
-    return MetricFamily("gauge", name, says, labels, tuple(values))
+    return MetricFamily("gauge", name, doc, labels, tuple(values))
 
 
-def counter(name: str, says: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
+def counter(name: str, doc: str, labels: tuple[str, ...], values: Iterable[Value]) -> MetricFamily:
     """A sum that only grows."""
-    return MetricFamily("counter", name, says, labels, tuple(values))
+    return MetricFamily("counter", name, doc, labels, tuple(values))
 
 
-def counted(name: str, says: str, labels: tuple[str, ...], source: Counter) -> MetricFamily:
-    """A Counter of ours as it is now."""
-    return counter(name, says, labels, source.values.items())
+def counted(name: str, doc: str, labels: tuple[str, ...], source: Counter) -> MetricFamily:
+    """A Counter as it is now."""
+    return counter(name, doc, labels, source.values.items())
 
 
-def timed(name: str, says: str, labels: tuple[str, ...], source: Histogram) -> MetricFamily:
-    """A Histogram of ours as it is now, its bins summed up from below as the format wants it."""
+def timed(name: str, doc: str, labels: tuple[str, ...], source: Histogram) -> MetricFamily:
+    """A Histogram as it is now, its bins summed up from below as the format wants it."""
     bins = [(key, _cumulated(source.bounds, counts), total) for key, (counts, total) in _all(source)]
-    return MetricFamily("histogram", name, says, labels, bins=bins)
+    return MetricFamily("histogram", name, doc, labels, bins=bins)
 
 
 def _all(source: Histogram) -> Iterator[tuple[tuple[str, ...], tuple[list[int], float]]]:
@@ -79,7 +79,7 @@ Source = Callable[[], Iterable[MetricFamily]]
 
 @define
 class Exposition:
-    """What /metrics shows. `quick` sources are asked on the loop, `slow` ones in a thread."""
+    """What /metrics shows. `quick` sources are read on the loop, `slow` ones in a thread."""
 
     quick: Mapping[str, Source]
     slow: Mapping[str, Source] = field(factory=dict)
@@ -98,7 +98,7 @@ class Exposition:
         families.append(
             gauge(
                 "aistack_scrape_source_up",
-                "Whether this source of figures could be asked; 0: its metrics are missing.",
+                "Whether this source of figures could be read; 0: its metrics are missing.",
                 ("source",),
                 [((name,), float(not why)) for name, why in missing.items()],
             )
@@ -115,7 +115,7 @@ class Exposition:
         return [], dict.fromkeys(self.slow, f"no answer within {self.slow_s:g} s")
 
     def _note(self, missing: Mapping[str, str]) -> None:
-        """Told when it begins to fail, not at every scrape, and when it is over."""
+        """Log once when a source starts failing and once when it recovers."""
         for name, why in missing.items():
             before = self.failures.pop(name, 0)
             if why:
@@ -170,12 +170,12 @@ def _metric(family: MetricFamily) -> Any:
     )
 
     if family.kind == "histogram":
-        bins = HistogramMetricFamily(family.name, family.says, labels=family.labels)
+        bins = HistogramMetricFamily(family.name, family.doc, labels=family.labels)
         for labels, buckets, total in family.bins:
             bins.add_metric(labels, buckets, total)
         return bins
     plain: Any = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = plain(family.name, family.says, labels=family.labels)
+    metric = plain(family.name, family.doc, labels=family.labels)
     for labels, value in family.values:
         metric.add_metric(labels, value)
     return metric

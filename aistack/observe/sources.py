@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from aistack import __version__
 from aistack.contract.internal import PoolStats
@@ -13,11 +12,14 @@ from aistack.observe.access_log import AccessLog
 from aistack.observe.capture import Store
 from aistack.observe.counts import Counter, Histogram, ModelNames
 from aistack.observe.job_metrics import JobFigures
-from aistack.observe.process_memory import of_cards, of_processes
 from aistack.observe.prometheus import MetricFamily, counted, counter, gauge, timed
 from aistack.observe.toggles import KEYS, Toggles
+from aistack.run.nvml import GpuMemory, gpu_memory
+from aistack.run.process import OurProcess
+from aistack.run.process_memory import proportional_size, resident_sizes
 
-Alive = tuple[tuple[str, str, int], ...]
+SPARE = "spare"
+"""The `device` of a process that is kept warm and holds no slot."""
 
 
 def job_families(figures: JobFigures) -> Iterator[MetricFamily]:
@@ -29,7 +31,7 @@ def job_families(figures: JobFigures) -> Iterator[MetricFamily]:
         figures.jobs,
     )
     op = ("op",)
-    yield timed("aistack_job_wait_seconds", "Standing in line, per job.", op, figures.wait)
+    yield timed("aistack_job_wait_seconds", "Time in the queue, per job.", op, figures.wait)
     yield timed("aistack_job_prepare_seconds", "From the slot to the run.", op, figures.prepare)
     yield timed(
         "aistack_job_first_byte_seconds", "From submission to first byte.", op, figures.first_byte
@@ -91,10 +93,10 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
         ("device",),
         [((s.device,), now - (job.granted or now)) for s, job in held],
     )
-    yield gauge("aistack_line_length", "Jobs standing in line.", (), [((), float(len(snapshot.line)))])
+    yield gauge("aistack_line_length", "Jobs in the queue.", (), [((), float(len(snapshot.line)))])
     yield gauge(
         "aistack_resident_model",
-        "1 for the model that an engine of ours holds on the card.",
+        "1 for the model that one of our engines holds on the card.",
         ("device", "engine", "model"),
         [
             ((s.device, s.resident.backend, names.label(s.resident.model, True)), 1.0)
@@ -119,17 +121,23 @@ def engine_families(
     )
     yield counter(
         "aistack_engine_losses",
-        "Engine processes that ended unasked or were killed, and when: idle, load, run.",
+        "Engine processes that crashed or were killed, and when: idle, load, run.",
         ("engine", "when"),
         [(key, float(count)) for key, count in lost.items()],
     )
 
 
-def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Iterator[MetricFamily]:
+def memory_families(
+    processes: Iterable[OurProcess], cards: Callable[[], Mapping[str, GpuMemory]]
+) -> Iterator[MetricFamily]:
     """Memory of the engine processes and of the cards; blocks for a moment."""
-    resident = of_processes(alive)
-    sizes = [((r.engine, r.device, "rss"), float(r.rss)) for r in resident]
-    sizes += [((r.engine, r.device, "pss"), float(r.pss)) for r in resident if r.pss is not None]
+    labels = {each.pid: (each.engine, each.device or SPARE) for each in processes}
+    resident = resident_sizes(labels)
+    proportional = {pid: proportional_size(pid) for pid in resident}
+    sizes = [((*labels[pid], "rss"), float(size)) for pid, size in resident.items()]
+    sizes += [
+        ((*labels[pid], "pss"), float(size)) for pid, size in proportional.items() if size is not None
+    ]
     yield gauge(
         "aistack_engine_memory_bytes",
         "Memory of each engine process; pss counts shared pages by their share.",
@@ -139,7 +147,7 @@ def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Ite
     known = cards()
     yield gauge(
         "aistack_card_memory_bytes",
-        "Memory of the card as its driver tells it, whoever holds it.",
+        "Memory of the card as its driver reports it, used by any process.",
         ("device", "kind"),
         [
             ((device, kind), float(size))
@@ -152,15 +160,15 @@ def memory_families(alive: Alive, cards: Callable[[], Mapping[str, Any]]) -> Ite
 def generation_families(stats: PoolStats, inference: Histogram) -> Iterator[MetricFamily]:
     """The names that dashboards of the internal API know; `stats` is the body of /stats."""
     yield timed("inference_duration_seconds", "Duration of generations.", (), inference)
-    told = float(stats.tokens_generated_total)
-    yield counter("tokens_generated", "Tokens generated.", (), [((), told)])
-    for name, number, says in (
+    made = float(stats.tokens_generated_total)
+    yield counter("tokens_generated", "Tokens generated.", (), [((), made)])
+    for name, number, doc in (
         ("workers_total", stats.total_workers, "Slots."),
-        ("workers_busy", stats.busy_workers, "Slots that are held, by whatever job."),
+        ("workers_busy", stats.busy_workers, "Slots that are held, by any job."),
         ("workers_available", stats.available_workers, "Slots that are free."),
         ("active_generations", stats.active_generations, "Generations under way."),
     ):
-        yield gauge(name, says, (), [((), float(number))])
+        yield gauge(name, doc, (), [((), float(number))])
 
 
 def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Iterator[MetricFamily]:
@@ -184,6 +192,7 @@ def own_families(toggles: Toggles, access_log: AccessLog, store: Store) -> Itera
     )
 
 
-def cards_of(devices: tuple[str, ...]) -> Callable[[], Mapping[str, Any]]:
-    """The cards of these devices, asked when called."""
-    return lambda: of_cards(devices)
+def card_memory(devices: Iterable[str]) -> dict[str, GpuMemory]:
+    """Memory of every card among the devices that the driver knows; blocks for a moment."""
+    known = {device: gpu_memory(device) for device in devices}
+    return {device: memory for device, memory in known.items() if memory is not None}

@@ -1,7 +1,7 @@
 """Which captures there are in a folder, and which have to go: too old first, then the oldest ones
 until the rest keeps to the cap.
 
-Only what looks like ours is ever touched: `<root>/YYYY-MM-DD/<capture>/` with plain files in it. A
+Only what looks like a capture is ever touched: `<root>/YYYY-MM-DD/<capture>/` with plain files in it. A
 root that someone pointed at a folder of other things loses none of them.
 """
 
@@ -53,7 +53,7 @@ def _folders(within: Path) -> list[Path]:
 
 
 def _measured(path: Path) -> CaptureFolder | None:
-    """The capture in a folder; none if anything else is in there."""
+    """The capture in a folder; None if anything else is in there."""
     try:
         with os.scandir(path) as entries:
             known = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from attrs import define
 
 from aistack.config.observability import ObservabilitySection
+from aistack.contract.booleans import TRUE
 
 KEYS = ("metrics", "access_log", "payload")
-TRUTHY = frozenset({"1", "on", "true", "yes", "y"})
 
 
 @define
@@ -39,4 +39,4 @@ class Toggles:
 
 def truthy(value: object) -> bool:
     """Whether a value sent for a switch means on: 1, on, true, yes, y in any case; all else is off."""
-    return str(value).strip().lower() in TRUTHY
+    return str(value).strip().lower() in TRUE

@@ -17,14 +17,13 @@ import structlog
 from aistack import __version__
 from aistack.config.installing import here, libraries
 from aistack.jobs.model import Job, Transition
-from aistack.jobs.states import OutcomeKind, Phase
+from aistack.jobs.states import OutcomeKind, Phase, Step
+from aistack.observe.intervals import Interval, Intervals, step_of
 from aistack.observe.job_line import done_fields
-from aistack.observe.phases import Phases, Timed
 
 log = structlog.get_logger("aistack.tracing")
 
 CLOSE_MS = 2000
-CARRIED = ("traceparent", "tracestate")
 PARENTS_MAX = 10_000
 """Contexts of jobs that have not ended; more than can be in the book."""
 
@@ -45,8 +44,8 @@ class Tracing:
         self._provider = provider
         self._tracer = provider.get_tracer("aistack", __version__)
         self._clock = clock
-        self._phases = Phases()
-        self._steps: dict[str, list[Timed]] = {}
+        self._intervals = Intervals(step_of)
+        self._steps: dict[str, list[Interval[Step]]] = {}
         self._parents: dict[str, dict[str, str]] = {}
 
     def carry(self, job_id: str, headers: dict[str, str]) -> None:
@@ -57,17 +56,21 @@ class Tracing:
     def observe(self, transition: Transition) -> None:
         """The scheduler's observer."""
         job = transition.job
-        ended = self._phases.observe(transition)
+        ended = self._intervals.observe(transition)
+        if ended is not None:
+            self._steps.setdefault(job.id, []).append(ended)
         if transition.target is not Phase.DONE:
-            if ended:
-                self._steps.setdefault(job.id, []).extend(ended)
             return
-        steps = [*self._steps.pop(job.id, ()), *ended]
+        steps = self._steps.pop(job.id, [])
         headers = self._parents.pop(job.id, {})
         self._spans(job, transition, steps, headers)
 
     def _spans(
-        self, job: Job, transition: Transition, steps: list[Timed], headers: dict[str, str]
+        self,
+        job: Job,
+        transition: Transition,
+        steps: list[Interval[Step]],
+        headers: dict[str, str],
     ) -> None:
         offset = time.time_ns() - int(self._clock() * 1e9)
 
@@ -87,7 +90,7 @@ class Tracing:
         if waited > job.submitted:
             self._child("wait", wall(job.submitted), wall(waited), within)
         for step in steps:
-            self._child(step.step.value, wall(step.start), wall(step.end), within)
+            self._child(step.of.value, wall(step.start), wall(step.end), within)
         if job.first is not None:
             span.add_event("first byte", timestamp=wall(job.first))
         outcome = job.outcome
@@ -116,7 +119,7 @@ def _attributes(transition: Transition) -> dict[str, Any]:
 
 
 def tracing(endpoint: str, clock: Callable[[], float] = time.monotonic) -> Tracing | None:
-    """Tracing to an OTLP endpoint; none if there is no endpoint or the extra is not installed."""
+    """Tracing to an OTLP endpoint; None if there is no endpoint or the extra is not installed."""
     if not endpoint:
         return None
     try:

@@ -35,12 +35,12 @@ class Category:
     def add(self, exchange: Exchange) -> None:
         """Count one; O(1)."""
         self.total += 1
-        self.by_class[exchange.word] += 1
+        self.by_class[exchange.status_class] += 1
         self.samples.append((exchange.at, exchange.latency_ms, exchange.slot_wait_ms))
         self.recent.append(exchange)
 
     def copy(self) -> Category:
-        """As it is now, to be told by another thread."""
+        """As it is now, for another thread to read."""
         twin = Category()
         twin.total, twin.by_class = self.total, dict(self.by_class)
         twin.samples, twin.recent = self.samples.copy(), self.recent.copy()
@@ -63,25 +63,25 @@ class RollingWindow:
         category.add(exchange)
 
     def copy(self) -> RollingWindow:
-        """As it is now, to be told by another thread."""
+        """As it is now, for another thread to read."""
         twin = RollingWindow(self.window_s, self.started)
         twin.categories = {name: category.copy() for name, category in self.categories.items()}
         return twin
 
-    def told(self, now: float) -> dict[str, Any]:
+    def report(self, now: float) -> dict[str, Any]:
         """The body of /admin/api/metrics."""
         uptime = max(0.0, now - self.started)
         return {
             "uptime_sec": round(uptime, 1),
             "window_sec": int(self.window_s),
             "categories": {
-                name: _told(category, now, min(self.window_s, uptime))
+                name: _report(category, now, min(self.window_s, uptime))
                 for name, category in self.categories.items()
             },
         }
 
 
-def _told(category: Category, now: float, reach_s: float) -> dict[str, Any]:
+def _report(category: Category, now: float, reach_s: float) -> dict[str, Any]:
     within = [sample for sample in category.samples if sample[0] >= now - reach_s]
     if len(within) == SAMPLES:
         reach_s = now - within[0][0]
@@ -103,7 +103,7 @@ def _told(category: Category, now: float, reach_s: float) -> dict[str, Any]:
             "histogram": histogram(latencies),
         },
         "slot_wait_ms": {**_percentiles(waits), "samples": len(waits)},
-        "recent": [_shown(exchange) for exchange in category.recent],
+        "recent": [_recent(exchange) for exchange in category.recent],
     }
 
 
@@ -112,7 +112,7 @@ def _percentiles(ordered: Sequence[float]) -> dict[str, float | None]:
 
 
 def nearest_rank(ordered: Sequence[float], share: float) -> float | None:
-    """The value below which `share` of the ordered values lie; none of none."""
+    """The value below which `share` of the ordered values lie; None if there are none."""
     if not ordered:
         return None
     return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 1)
@@ -126,12 +126,12 @@ def histogram(values: Sequence[float]) -> Mapping[str, int]:
     return dict(zip([*(f"<={bound}" for bound in BOUNDS_MS), f">{BOUNDS_MS[-1]}"], counts, strict=True))
 
 
-def _shown(exchange: Exchange) -> dict[str, Any]:
+def _recent(exchange: Exchange) -> dict[str, Any]:
     return {
         "ts": round(exchange.at, 3),
         "request_id": exchange.request_id,
         "status": exchange.status,
-        "class": exchange.word,
+        "class": exchange.status_class,
         "latency_ms": round(exchange.latency_ms, 1),
         "slot_wait_ms": exchange.slot_wait_ms,
         "extra": exchange.extra,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from aistack.config.observability import ObservabilitySection
 from aistack.contract.internal import PoolStats
@@ -15,7 +16,7 @@ from aistack.observe.tracing import tracing
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 
-Told = Callable[[Snapshot, float], PoolStats]
+Stats = Callable[[Snapshot, float], PoolStats]
 
 
 def observability(
@@ -31,25 +32,25 @@ def _now() -> float:
 
 
 def exposition(
-    observing: Observability, scheduler: Scheduler, runner: Runner, stats: Told
+    observing: Observability, scheduler: Scheduler, runner: Runner, stats: Stats
 ) -> Exposition:
     """What /metrics shows. `stats` makes the body of /stats."""
     devices = tuple(slot.device for slot in scheduler.snapshot.slots)
-    cards = sources.cards_of(devices)
     jobs = observing.jobs
 
     def slots() -> list[MetricFamily]:
         return list(sources.slot_families(scheduler.snapshot, _now(), jobs.names))
 
     def generations() -> list[MetricFamily]:
-        told = stats(scheduler.snapshot, _now())
-        return list(sources.generation_families(told, jobs.inference))
+        body = stats(scheduler.snapshot, _now())
+        return list(sources.generation_families(body, jobs.inference))
 
     def requests() -> list[MetricFamily]:
         return list(sources.request_families(observing.requests, observing.seconds))
 
     def memory() -> list[MetricFamily]:
-        return list(sources.memory_families(runner.alive, cards))
+        cards = partial(sources.card_memory, devices)
+        return list(sources.memory_families(runner.processes(), cards))
 
     def own() -> list[MetricFamily]:
         return list(sources.own_families(observing.toggles, observing.access_log, observing.store))

@@ -1,1 +1,1 @@
-"""Who does the work: the scheduler (the central task), the runner, and the two lanes."""
+"""What does the work: the scheduler (the central task), the runner, and the two lanes."""

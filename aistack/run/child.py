@@ -51,28 +51,28 @@ class Child:
         self.current: str | None = None
         self.cancelled: str | None = None
         self.warming: threading.Thread | None = None
-        self.told = 0.0
+        self.reported_at = 0.0
         self.unit = ""
         module, _, name = target.partition(":")
         self.engine: Any = getattr(importlib.import_module(module), name)()
 
-    def say(self, say: str, **fields: Any) -> None:
+    def emit(self, name: str, **fields: Any) -> None:
         """Send one frame, whole."""
-        data = memoryview(pack({"say": say, **fields}))
+        data = memoryview(pack({"say": name, **fields}))
         with self.writing:
             while data:
                 data = data[os.write(self.frames_out, data) :]
 
     def progress(self, job: str, progress: Progress) -> None:
-        """Tell how far it is, ten times a second at most: engines report as often as they like.
+        """Report how far it is, ten times a second at most: engines report as often as they like.
 
-        What begins is always told: nobody may think that a download goes on which is over.
+        The start of something new is always reported: a download that is over must not seem to go on.
         """
         now = time.monotonic()
         begins = progress.unit != self.unit
-        if begins or now - self.told >= PROGRESS_S or progress.done == progress.total:
-            self.told, self.unit = now, progress.unit
-            self.say("progress", job=job, progress=to_frame(progress))
+        if begins or now - self.reported_at >= PROGRESS_S or progress.done == progress.total:
+            self.reported_at, self.unit = now, progress.unit
+            self.emit("progress", job=job, progress=to_frame(progress))
 
     def read(self) -> None:
         """The reader thread: orders into the queue, cancels into the token; the end ends the process."""
@@ -90,9 +90,9 @@ class Child:
                     self.orders.put(order)
 
     def serve(self) -> None:
-        """Obey orders until the gateway hangs up."""
+        """Carry out orders until the gateway hangs up."""
         threading.Thread(target=self.read, name="frames", daemon=True).start()
-        self.say("hello", version=__version__, target=self.target)
+        self.emit("hello", version=__version__, target=self.target)
         while True:
             order = self.orders.get()
             if order["do"] == "warm":
@@ -114,18 +114,18 @@ class Child:
             except BaseException as exc:  # noqa: BLE001 - anything an engine raises becomes a fault
                 fault = fault_from(exc, self.engine.provider, self.engine.kind_of(exc))
                 trace = "".join(traceback.format_exception(exc))[-8000:]
-                self.say("failed", job=job, fault=fault_to_frame(fault), trace=trace)
+                self.emit("failed", job=job, fault=fault_to_frame(fault), trace=trace)
             finally:
                 self.current = None
 
     def warm(self) -> None:
-        """Import the libraries in a thread that gets out of everybody's way."""
+        """Import the libraries in a thread of the lowest priority."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         try:
             self.engine.warm()
-        except Exception:  # noqa: BLE001 - the load that follows will say it properly
+        except Exception:  # noqa: BLE001 - the load that follows reports it properly
             traceback.print_exc()
 
     def load(self, job: str, order: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ class Child:
             self.warming.join()
 
         self.engine.load(from_frame(order["model"]), partial(self.progress, job))
-        self.say("loaded", job=job)
+        self.emit("loaded", job=job)
 
     def fetch(self, job: str, order: dict[str, Any]) -> None:
         """Bring the weights of the order's model onto the disk; load nothing."""
@@ -147,12 +147,12 @@ class Child:
             raise BackendFault(missing(self.engine)) from exc
         except Exception as exc:  # the hubs' libraries raise whatever they like
             raise BackendFault(load_fault(exc, self.engine.provider, os.environ)) from exc
-        self.say("fetched", job=job)
+        self.emit("fetched", job=job)
 
     def run(self, job: str, order: dict[str, Any]) -> None:
         """Run the request, looking at the token between any two chunks."""
         request = from_frame(order["request"])
-        self.say("began", job=job)
+        self.emit("began", job=job)
         work = self.engine.run(request, self.cancel)
         model = getattr(request, "downgrade", "")
         run = spaced(as_one(work, model) if model else work)
@@ -164,16 +164,16 @@ class Child:
                 break
             if self.cancel.is_set():
                 run.close()
-                self.say("stopped", job=job)
+                self.emit("stopped", job=job)
                 return
             if isinstance(item, Progress):
                 self.progress(job, item)
             else:
-                self.say("chunk", job=job, chunk=to_frame(item))
+                self.emit("chunk", job=job, chunk=to_frame(item))
         if self.cancel.is_set():
-            self.say("stopped", job=job)
+            self.emit("stopped", job=job)
         else:
-            self.say("finished", job=job, result=to_frame(result))
+            self.emit("finished", job=job, result=to_frame(result))
 
 
 def isolate(nice: int) -> None:

@@ -1,4 +1,4 @@
-"""A first download told in the log: a line at its start, every 10 % or 5 seconds, and at its end."""
+"""The log of a first download: a line at its start, every 10 % or 5 seconds, and at its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_SHARE = 0.1
 
 
 class DownloadLog:
-    """Fed with all progress of one load; writes of those that are a download's."""
+    """Fed with all progress of one load; logs those that belong to a download."""
 
     def __init__(
         self, model: str, engine: str, job_id: str, clock: Callable[[], float] = time.monotonic
@@ -29,12 +29,12 @@ class DownloadLog:
         self._last = Progress(0.0, None, DOWNLOAD)
 
     def note(self, progress: Progress) -> None:
-        """One sign of life of the load. The first that is no download's ends the download."""
+        """One report of the load's progress. The first in another unit ends the download."""
         if progress.unit != DOWNLOAD:
             self._over()
             return
         now = self._clock()
-        share = progress.done / progress.total if progress.total else 0.0
+        share = progress.share or 0.0
         self._last = progress
         if self._began is None:
             self._began = now

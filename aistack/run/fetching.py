@@ -20,15 +20,15 @@ log = structlog.get_logger("aistack.engine")
 JOB = "pull"
 
 
-async def fetched(
-    settings: EngineSettings, spec: ModelSpec, told: Callable[[Progress], None]
+async def fetch(
+    settings: EngineSettings, spec: ModelSpec, report: Callable[[Progress], None]
 ) -> Fault | None:
-    """Fetch what `spec` names; none, or why it did not work. Every wait is bounded, and the process is
+    """Fetch what `spec` names; None, or why it did not work. Every wait is bounded, and the process is
     gone when this returns or is cancelled. Raises OSError if the process cannot be started."""
     process = await EngineProcess.spawn(settings)
     process.busy = True
     try:
-        return await _asked(process, spec, told)
+        return await _fetch(process, spec, report)
     except EngineDied:
         return _fault(settings, spec, "the process that fetches it ended")
     except TimeoutError:
@@ -37,8 +37,8 @@ async def fetched(
         await process.reap("cpu")
 
 
-async def _asked(
-    process: EngineProcess, spec: ModelSpec, told: Callable[[Progress], None]
+async def _fetch(
+    process: EngineProcess, spec: ModelSpec, report: Callable[[Progress], None]
 ) -> Fault | None:
     hello = await process.hello()
     if not process.agrees(hello):
@@ -50,7 +50,7 @@ async def _asked(
         frame = await process.frame(process.settings.stall_s)
         match frame["say"]:
             case "progress":
-                told(from_frame(frame["progress"]))
+                report(from_frame(frame["progress"]))
             case "fetched":
                 return None
             case "failed":

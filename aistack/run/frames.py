@@ -19,7 +19,7 @@ _LENGTH = struct.Struct(">I")
 
 
 class BrokenFrame(Exception):
-    """The bytes are not frames: the other side is not ours or is out of step."""
+    """The bytes are not frames: the other side is out of step, or not aistack."""
 
 
 def pack(message: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """Whether new weights may be loaded beside the old ones: by what is free now, with room to spare.
 
-An estimate from the size of their files. What others take between the look and the end of the load
-is not seen, so it is asked for generously, and a load that fails for memory after all leaves the old
+An estimate from the size of their files. What others take between the estimate and the end of the load
+is not seen, so the estimate is generous, and a load that runs out of memory after all leaves the old
 weights where they are.
 """
 
@@ -11,17 +11,18 @@ import asyncio
 from pathlib import Path
 
 from aistack.chunks import ModelSpec
+from aistack.config.units import GiB
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.run.memory import free_bytes
 
-HEADROOM = 3 * 1024**3 // 2
-"""Bytes besides the weights: the libraries, a card's context, the cache of a conversation."""
+HEADROOM = 3 * GiB // 2
+"""Bytes needed besides the weights: the libraries, a card's context, the cache of a conversation."""
 WIDENED = 2
-"""On the processor, weights kept in two bytes become numbers of four."""
+"""On a CPU, 16-bit weights are widened to 32 bits."""
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Memory of this machine that may be taken, within the container's limit; none: not known."""
+    """Memory of this machine that may be taken, within the container's limit; None if unknown."""
     try:
         lines = (proc / "meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -45,10 +46,10 @@ def enough(size: int, free: int | None, device: str) -> bool:
 
 async def beside(spec: ModelSpec) -> bool:
     """Whether there is room for `spec` on its device now. Looks at files and memory in a thread."""
-    return await asyncio.to_thread(_look, spec)
+    return await asyncio.to_thread(_has_room, spec)
 
 
-def _look(spec: ModelSpec) -> bool:
+def _has_room(spec: ModelSpec) -> bool:
     size = nano_weights.size(Path(spec.source))
     cpu = spec.device.startswith("cpu")
     return enough(size, available_bytes() if cpu else free_bytes(spec.device), spec.device)

@@ -1,5 +1,5 @@
-"""Housekeeping as jobs: unload what has been idle for a while, load what is wanted at start, and
-both at an operator's word.
+"""Housekeeping as jobs: unload what has been idle for a while, load what is configured for the start,
+and both when an operator asks for it.
 
 An observer of transitions: no polling. A timer is armed when a slot with a model becomes free, and
 dies when the slot is taken again.
@@ -21,11 +21,11 @@ from aistack.wire.base import Answer, StreamHead, refusal
 
 BEGIN_S = 5.0
 UNLOAD_S = 30.0
-"""How long an operator's word may take to be heard, and a model to be gone."""
+"""How long a load or an unload may take to begin, and an unload to end."""
 
 
 class Silent:
-    """The wire of a job nobody listens to."""
+    """The wire of a job that answers nobody."""
 
     streams = False
 
@@ -53,18 +53,18 @@ def housekeeping_job(op: Op, resident: Resident, device: str | None, **context: 
 
 
 class Housekeeping:
-    """Arms one timer per idle slot. `idle_s` of 0 keeps models for ever."""
+    """Arms one timer per idle slot. `idle_s` of 0 keeps models forever."""
 
     def __init__(self, scheduler: Scheduler, idle_s: float) -> None:
         self._scheduler = scheduler
         self._idle_s = idle_s
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._will_look = False
+        self._arming = False
         self._watched: dict[str, tuple[Phase | None, asyncio.Future[Job]]] = {}
         scheduler.observers.append(self.observe)
 
     def observe(self, transition: Transition) -> None:
-        """Look at the slot a job has taken or given back, and tell who waits for the job."""
+        """Adapt the timer of the slot that the job took or gave back; wake those who wait for it."""
         awaited = self._watched.get(transition.job.id)
         if awaited is not None and not awaited[1].done() and awaited[0] in (None, transition.target):
             awaited[1].set_result(transition.job)
@@ -73,13 +73,13 @@ class Housekeeping:
         slot = transition.job.slot
         if transition.target is Phase.DONE and slot in self._timers:
             self._timers.pop(slot).cancel()
-        if not self._will_look:
-            self._will_look = True
-            asyncio.get_running_loop().call_soon(self._look)
+        if not self._arming:
+            self._arming = True
+            asyncio.get_running_loop().call_soon(self._arm)
 
-    def _look(self) -> None:
+    def _arm(self) -> None:
         """Arm timers of idle slots, disarm those of busy ones."""
-        self._will_look = False
+        self._arming = False
         for slot in self._scheduler.snapshot.slots:
             idle = slot.holder is None and slot.resident is not None
             if idle and slot.device not in self._timers:
@@ -90,6 +90,7 @@ class Housekeeping:
                 self._timers.pop(slot.device).cancel()
 
     def _unload(self, device: str) -> None:
+        """The timer's callback. The job is handled within `submit`, and `observe` is called there."""
         self._timers.pop(device, None)
         slot = self._scheduler.snapshot.slot(device)
         if slot.holder is None and slot.resident is not None:
@@ -112,9 +113,9 @@ class Housekeeping:
         return ended.outcome is not None and ended.outcome.ended is OutcomeKind.OK
 
     async def _reach(self, job: Job, phase: Phase | None, bound_s: float) -> Job:
-        """The submitted job once it is in `phase`, or anywhere if none."""
+        """The submitted job once it is in `phase`; None: in whichever it is first."""
         reached: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        self._watched[job.id] = phase, reached
+        self._watched[job.id] = phase, reached  # before it is submitted: it may be over by then
         try:
             self._scheduler.submit(job)
             return await asyncio.wait_for(reached, bound_s)

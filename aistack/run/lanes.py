@@ -37,7 +37,7 @@ log = structlog.get_logger("aistack.engine")
 
 Post = Callable[[ev.Event], None]
 Ready = Callable[[str], Awaitable[None]]
-"""Wait until the client of a job has room for more; TimeoutError when it was waited for long enough."""
+"""Wait until the client of a job has room for more; TimeoutError after waiting too long."""
 
 
 # --- CHILD -------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
                     process.busy = False
                     return ev.Loaded(load.job_id)
                 elif frame["say"] == "failed":
-                    fault = _told(frame, process, load.job_id)
+                    fault = _fault_of(frame, process, load.job_id)
                     if fault.code is Code.INTERNAL_ERROR:
                         fault = load_failed(provider, model, "the engine failed; see the log")
                     break
@@ -90,7 +90,7 @@ async def child_load(process: EngineProcess, load: Load, spec: ModelSpec, post: 
 async def child_run(
     process: EngineProcess, run: Run, post: Post, cancel_requested: asyncio.Event
 ) -> ev.Event:
-    """Run the request in the process; `cancel_requested` is set once the job was told to stop."""
+    """Run the request in the process; `cancel_requested` is set once the job has to stop."""
     provider = process.settings.provider
     job = run.job_id
     began = False
@@ -133,12 +133,12 @@ async def child_run(
 
 
 async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -> ev.Event:
-    """A failure the engine told; some leave a process that is not to be trusted with another run.
+    """A failure that the engine reported; some leave a process that cannot be trusted with another run.
 
-    After running out of memory it may hold what it could get; after an error nobody knows on a card,
+    After running out of memory it may hold what it could get; after an unknown error on a card,
     its CUDA context may be dead.
     """
-    fault = _told(frame, process, run.job_id)
+    fault = _fault_of(frame, process, run.job_id)
     strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
     if strange or fault.code is Code.OUT_OF_MEMORY:
         await process.reap(run.device)
@@ -147,7 +147,7 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
     return ev.Failed(run.job_id, fault)
 
 
-def _told(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
+def _fault_of(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
     """The fault of a "failed" frame; its traceback goes to the log, unless the input was at fault."""
     fault = fault_from_frame(frame["fault"])
     known = {"engine": process.backend, "job_id": job_id, "code": fault.code.value}

@@ -1,60 +1,27 @@
-"""Free memory of a card, and waiting until it has stopped rising after a process has ended.
+"""Waiting until the free memory of a card has stopped rising after a process has ended.
 
 The driver gives a dead process's memory back a moment after its exit; a load that starts in that
-moment gets an out-of-memory error for nothing.
+moment would run out of memory although there is enough.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 
-from attrs import frozen
+from aistack.run.nvml import GpuMemory, gpu_memory
 
 PAUSE_S = 0.05
 
 
-@frozen
-class Card:
-    """Memory of one card in bytes."""
-
-    free: int
-    total: int
-
-    @property
-    def used(self) -> int:
-        return self.total - self.free
-
-
-def card(device: str) -> Card | None:
-    """Memory of a CUDA device; none where nobody can say. Blocks for a moment."""
-    if not device.startswith("cuda") or importlib.util.find_spec("pynvml") is None:
-        return None
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        index = int(device.partition(":")[2] or 0)
-        info = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
-        return Card(int(info.free), int(info.total))
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def free_bytes(device: str) -> int | None:
-    """Free memory of a CUDA device in bytes; none where nobody can say."""
-    there = card(device)
-    return None if there is None else there.free
+    """Free memory of a CUDA device in bytes; None where it cannot be read. Blocks for a moment."""
+    memory = gpu_memory(device)
+    return None if memory is None else memory.free
 
 
-async def measured(device: str) -> Card | None:
-    """The same as `card`, off the loop."""
-    return await asyncio.to_thread(card, device) if device.startswith("cuda") else None
+async def measured(device: str) -> GpuMemory | None:
+    """The device's memory, read off the loop; None where it cannot be read."""
+    return await asyncio.to_thread(gpu_memory, device) if device.startswith("cuda") else None
 
 
 async def settle(device: str, limit_s: float = 2.0) -> None:

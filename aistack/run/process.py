@@ -26,14 +26,14 @@ log = structlog.get_logger("aistack.engine")
 LINE_MAX = 8 * 1024
 EXIT_S = 5.0
 """How long a killed process group may take to be gone."""
-LAST_WORDS_S = 0.5
+STDERR_S = 0.5
 """How long a dead process's stderr may take to end: a grandchild may hold it open."""
-WORDS = 30
+LAST_LINES = 30
 """Lines of stderr since the last order that are remembered: backtraces follow the cause."""
-STARVED = re.compile(
+OUT_OF_MEMORY = re.compile(
     r"bad_alloc|memory allocation of|out of memory|cannot allocate memory|alloc\([\d,]+\) failed"
 )
-"""What C++, Rust, PocketSphinx and others write before they end the process for want of memory."""
+"""What C++, Rust, PocketSphinx and others write before they end the process as memory runs out."""
 _BREAKS = re.compile(rb"[\r\n]+")
 
 
@@ -51,6 +51,15 @@ class EngineSettings:
     nice: int
 
 
+@frozen
+class OurProcess:
+    """One process of this service; `device` is its slot's, None for one that holds no slot."""
+
+    pid: int
+    engine: str
+    device: str | None
+
+
 class EngineDied(Exception):
     """The process ended, or its frames did, while a step was waiting for it."""
 
@@ -62,17 +71,17 @@ class EngineProcess(asyncio.SubprocessProtocol):
         self.settings = settings
         self.backend = settings.name
         self.died = asyncio.Event()
-        self._words: deque[str] = deque(maxlen=WORDS)
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.busy = False
         self.on_idle_death: Any = None
         self._frames: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._unpacker = Unpacker()
         self._transport: asyncio.SubprocessTransport | None = None
         self._exited = asyncio.Event()
-        self._silent = asyncio.Event()
+        self._stderr_closed = asyncio.Event()
         self._line = b""
         self._hello: dict[str, Any] | None = None
-        self._buried: asyncio.Task[None] | None = None
+        self._reaped: asyncio.Task[None] | None = None
 
     @classmethod
     async def spawn(cls, settings: EngineSettings) -> EngineProcess:
@@ -99,8 +108,8 @@ class EngineProcess(asyncio.SubprocessProtocol):
 
     @property
     def ran_out_of_memory(self) -> bool:
-        """After `reap`: whether its last words were that memory ran out."""
-        return any(map(STARVED.search, self._words))
+        """After `reap`: whether its last lines on stderr say that memory ran out."""
+        return any(map(OUT_OF_MEMORY.search, self._last_lines))
 
     # --- talking --------------------------------------------------------------------------------------
 
@@ -110,7 +119,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
             return
         pipe = self._transport.get_pipe_transport(0)
         if pipe is not None:
-            self._words.clear()
+            self._last_lines.clear()
             cast(asyncio.WriteTransport, pipe).write(pack({"do": do, **fields}))
 
     async def frame(self, timeout_s: float) -> dict[str, Any]:
@@ -150,11 +159,11 @@ class EngineProcess(asyncio.SubprocessProtocol):
 
         Several may ask; it happens once, and a caller that is cancelled does not undo it.
         """
-        if self._buried is None:
-            self._buried = asyncio.get_running_loop().create_task(self._bury(device))
-        await asyncio.shield(self._buried)
+        if self._reaped is None:
+            self._reaped = asyncio.get_running_loop().create_task(self._reap_once(device))
+        await asyncio.shield(self._reaped)
 
-    async def _bury(self, device: str) -> None:
+    async def _reap_once(self, device: str) -> None:
         self.busy = True
         self.kill()
         try:
@@ -162,7 +171,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
         except TimeoutError:
             log.error("engine process did not exit after a kill", engine=self.backend, pid=self.pid)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._silent.wait(), LAST_WORDS_S)
+            await asyncio.wait_for(self._stderr_closed.wait(), STDERR_S)
         if self._transport is not None:
             self._transport.close()
         self._end()
@@ -190,7 +199,7 @@ class EngineProcess(asyncio.SubprocessProtocol):
             self._end()
         elif fd == 2:
             self._flush_line()
-            self._silent.set()
+            self._stderr_closed.set()
 
     def process_exited(self) -> None:
         self._exited.set()
@@ -210,16 +219,16 @@ class EngineProcess(asyncio.SubprocessProtocol):
         """Third-party output as log lines: split at carriage returns too, and capped."""
         *lines, self._line = _BREAKS.split(self._line + data)
         for line in lines:
-            self._tell(line)
+            self._log_line(line)
         if len(self._line) > LINE_MAX:
             self._flush_line()
 
     def _flush_line(self) -> None:
         line, self._line = self._line, b""
-        self._tell(line)
+        self._log_line(line)
 
-    def _tell(self, line: bytes) -> None:
+    def _log_line(self, line: bytes) -> None:
         text = line[:LINE_MAX].decode("utf-8", "replace").strip()
         if text:
-            self._words.append(text.lower())
+            self._last_lines.append(text.lower())
             log.info("engine output", engine=self.backend, pid=self.pid, line=text)

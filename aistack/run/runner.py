@@ -21,9 +21,11 @@ from aistack.engines.base import Relay
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Evict, Load, Run
 from aistack.jobs.model import Resident
+from aistack.run.device_processes import DeviceProcesses
 from aistack.run.lanes import Post, Ready, child_load, child_run, loop_run
 from aistack.run.memory import measured
-from aistack.run.process import EngineProcess, EngineSettings
+from aistack.run.process import EngineProcess, EngineSettings, OurProcess
+from aistack.run.spares import Spares
 
 log = structlog.get_logger("aistack.runner")
 
@@ -37,8 +39,8 @@ Ids = Callable[[str], Mapping[str, str]]
 """The ids that every log line about a job carries, by its job id."""
 
 
-def nothing_more(job_id: str) -> Mapping[str, str]:
-    """For who knows no more than the job's id."""
+def job_id_only(job_id: str) -> Mapping[str, str]:
+    """Fallback when only the job's id is known."""
     return {"job_id": job_id}
 
 
@@ -66,15 +68,15 @@ class Runner:
         relays: Mapping[str, Relay] | None = None,
         bound: Mapping[str, str] | None = None,
         spare: bool = False,
-        ids: Ids = nothing_more,
+        ids: Ids = job_id_only,
         beside: Beside | None = None,
     ) -> None:
         """`bound` says which device's memory a relay's upstream lives in; `spare` keeps the evicted
         engine's next process warm; `ids` are those of a job, for the log; `beside` says whether the
-        new weights of a swap may be loaded beside the old (none: never).
+        new weights of a swap may be loaded beside the old (None: never).
 
-        `started` counts engine processes by engine; `lost` those that ended otherwise than by being
-        evicted, by engine and when: "idle", "load" or "run".
+        `lost` counts the engine processes that ended otherwise than by being evicted, by engine and
+        when: "idle", "load" or "run".
         """
         self._post = post
         self._ready = ready
@@ -82,28 +84,32 @@ class Runner:
         self._engines = dict(engines)
         self._relays = dict(relays or {})
         self._bound = dict(bound or {})
-        self._keep_spare = spare
+        self._spares = Spares(keep=spare)
         self._ids = ids
         self._steps: dict[str, _Step] = {}
-        self._processes: dict[str, EngineProcess] = {}
         self._beside = beside
-        self._loading: dict[str, EngineProcess] = {}
-        self._spare: EngineProcess | None = None
-        self._spare_due: EngineSettings | None = None
+        self._devices: dict[str, DeviceProcesses] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._reaping: dict[str, asyncio.Task[None]] = {}
         self._closing = False
-        self.started: Counter[str] = Counter()
         self.lost: Counter[tuple[str, str]] = Counter()
 
     @property
-    def alive(self) -> tuple[tuple[str, str, int], ...]:
-        """Engine, device (`spare` for the warm one) and process id of every engine process."""
-        # One copy: another thread may ask.
-        processes = list(self._processes.items())
-        if (spare := self._spare) is not None:
-            processes.append(("spare", spare))
-        return tuple((process.backend, device, process.pid) for device, process in processes)
+    def started(self) -> Mapping[str, int]:
+        """Engine processes started, by engine."""
+        return self._spares.started
+
+    def processes(self) -> list[OurProcess]:
+        """The engine processes that serve or are kept warm and are alive. Any thread may ask."""
+        # One copy each: the loop may change them meanwhile.
+        there: list[tuple[str | None, EngineProcess | None]] = [
+            (each.device, each.serving) for each in list(self._devices.values())
+        ]
+        there.append((None, self._spares.warm))
+        return [
+            OurProcess(process.pid, process.backend, device)
+            for device, process in there
+            if process is not None and not process.died.is_set()
+        ]
 
     # --- what the scheduler calls -------------------------------------------------------------------
 
@@ -139,7 +145,7 @@ class Runner:
         """One report per step, whatever happens: the slot of its job depends on it."""
         effect = step.effect
         step.begun = True
-        # The step has a task, and so a context, of its own: whatever it logs bears the job's ids.
+        # The step has a task, and so a context, of its own: all that it logs bears the job's ids.
         structlog.contextvars.bind_contextvars(**self._ids(effect.job_id))
         report: ev.Event
         try:
@@ -158,6 +164,7 @@ class Runner:
                 step.grace.cancel()
             if self._steps.get(effect.job_id) is step:
                 del self._steps[effect.job_id]
+        # Last: the report is handled in this very stack, and may start the job's next step.
         self._post(report)
 
     async def _carry_out(self, step: _Step) -> ev.Event:
@@ -169,34 +176,24 @@ class Runner:
             case Run():
                 return await self._run(step, step.effect)
 
-    def processes(self) -> list[tuple[str | None, EngineProcess]]:
-        """The engine processes that live, each with its device; the spare has none."""
-        here: list[tuple[str | None, EngineProcess]] = [*self._processes.items()]
-        if self._spare is not None:
-            here.append((None, self._spare))
-        return [(device, process) for device, process in here if not process.died.is_set()]
-
     # --- steps --------------------------------------------------------------------------------------
 
     async def _evict(self, evict: Evict) -> ev.Event:
         before = await measured(evict.device)
-        await self._burial(evict.device)
+        device = self._on(evict.device)
+        await device.reaped()
         if evict.everything:
             sharing = [
                 relay for name, relay in self._relays.items() if self._bound.get(name) == evict.device
             ]
             await asyncio.gather(*(_give_back(relay) for relay in sharing))
-        process = self._processes.get(evict.device)
-        if process is not None and evict.everything:
-            # A load follows: it may want the spare there is, which a new one would replace.
-            self._spare_due = process.settings
-        if await self._spares(evict):
+            if device.serving is not None:
+                device.spare_due = device.serving.settings
+        if await self._stays(evict, device):
             return ev.Evicted(evict.job_id, spared=True)
-        process = self._processes.pop(evict.device, None)
-        if process is not None:
-            await process.reap(evict.device)
-            if not evict.everything:
-                self._chore(self._renew_spare(process.settings))
+        process = await device.evict()
+        if process is not None and not evict.everything:
+            self._in_background(self._spares.renew(process.settings))
         after = await measured(evict.device)
         if before is not None and after is not None:
             log.info(
@@ -209,9 +206,9 @@ class Runner:
             )
         return ev.Evicted(evict.job_id)
 
-    async def _spares(self, evict: Evict) -> bool:
+    async def _stays(self, evict: Evict, device: DeviceProcesses) -> bool:
         """Whether our engine may stay while the model of the step that follows is loaded beside it."""
-        process = self._processes.get(evict.device)
+        process = device.serving
         if self._beside is None or evict.beside is None or process is None:
             return False
         try:
@@ -219,62 +216,48 @@ class Runner:
         except errors.BackendFault:
             return False
         log.info("room beside" if room else "no room beside", device=evict.device, job_id=evict.job_id)
-        # It may have died while we looked: then its Vanished has to come before our report.
-        await self._burial(evict.device)
-        return room and self._processes.get(evict.device) is process
+        # It may have died meanwhile: then its Vanished has to come before our report.
+        await device.reaped()
+        return room and device.serving is process
 
     async def _load(self, step: _Step, load: Load) -> ev.Event:
-        settings = self._engines.get(load.resident.backend)
-        if settings is None:
-            fault = errors.load_failed(
-                errors.GATEWAY, load.resident.model, "its engine is not configured"
-            )
-            return ev.Failed(load.job_id, fault, lost=not load.beside)
-        await self._burial(load.device)
-        ghosts = [self._loading.pop(load.device, None)]
-        if not load.beside:
-            ghosts.append(self._processes.pop(load.device, None))
-        for ghost in ghosts:
-            if ghost is not None:
-                await ghost.reap(load.device)
+        device = self._on(load.device)
         try:
-            spec = self._spec(load.resident, load.device)
-            process = await self._take(settings)
-        except errors.BackendFault as exc:
-            return ev.Failed(load.job_id, exc.fault, lost=not load.beside)
-        except OSError:
-            log.exception("engine process could not be started", engine=settings.name)
-            fault = errors.load_failed(
-                settings.provider, load.resident.model, "its process could not be started"
-            )
-            return ev.Failed(load.job_id, fault, lost=not load.beside)
-        step.process = process
-        self._loading[load.device] = process
-        report = await child_load(process, load, spec, self._post)
-        if isinstance(report, ev.Loaded):
-            await self._arrived(process, load)
-        else:
-            self.lost[settings.name, "load"] += 1
-            # What was spared is still there, or its death is told before this.
-            await self._burial(load.device)
-            if load.beside and isinstance(report, ev.Failed):
-                report = attrs.evolve(report, lost=False)
-        del self._loading[load.device]
-        owed, self._spare_due = self._spare_due, None
-        if owed is not None:
-            self._chore(self._renew_spare(owed))
+            report = await self._load_on(device, step, load)
+        finally:
+            due, device.spare_due = device.spare_due, None
+            if due is not None and not self._closing:
+                self._in_background(self._spares.renew(due))
+        if isinstance(report, ev.Failed):
+            report = attrs.evolve(report, lost=not load.beside)
         return report
 
-    async def _arrived(self, process: EngineProcess, load: Load) -> None:
-        """The new engine takes its place; what was spared for so long goes now."""
-        await self._burial(load.device)
-        old = self._processes.pop(load.device, None)
-        if old is not None:
-            await old.reap(load.device)
-        self._processes[load.device] = process
-        process.on_idle_death = lambda dead: self._idle_death(dead, load.device, load.resident)
-        if process.died.is_set():  # while the old one was buried
-            self._idle_death(process, load.device, load.resident)
+    async def _load_on(self, device: DeviceProcesses, step: _Step, load: Load) -> ev.Event:
+        model = load.resident.model
+        settings = self._engines.get(load.resident.backend)
+        if settings is None:
+            return ev.Failed(
+                load.job_id, errors.load_failed(errors.GATEWAY, model, "its engine is not configured")
+            )
+        await device.clear(load.beside)
+        try:
+            spec = self._spec(load.resident, load.device)
+            process = await self._spares.take(settings)
+        except errors.BackendFault as exc:
+            return ev.Failed(load.job_id, exc.fault)
+        except OSError:
+            log.exception("engine process could not be started", engine=settings.name)
+            fault = errors.load_failed(settings.provider, model, "its process could not be started")
+            return ev.Failed(load.job_id, fault)
+        step.process = process
+        device.take(process)
+        report = await child_load(process, load, spec, self._post)
+        if isinstance(report, ev.Loaded):
+            await device.arrive(process, load.resident)
+        else:
+            self.lost[settings.name, "load"] += 1
+            await device.failed()
+        return report
 
     async def _run(self, step: _Step, run: Run) -> ev.Event:
         if step.cancel_requested.is_set():
@@ -282,87 +265,47 @@ class Runner:
         relay = self._relays.get(run.route.backend)
         if relay is not None:
             return await loop_run(relay, run, self._post, self._ready)
-        await self._burial(run.device)
-        process = self._processes.get(run.device)
+        device = self._on(run.device)
+        await device.reaped()
+        process = device.serving
         if process is None or process.died.is_set():
-            settings = self._engines[run.route.backend]
             if process is not None:
                 self.lost[process.backend, "idle"] += 1
-                del self._processes[run.device]
-                await process.reap(run.device)
-            return ev.Failed(run.job_id, errors.found_dead(settings.provider), lost=True)
+                await device.evict()
+            provider = self._engines[run.route.backend].provider
+            return ev.Failed(run.job_id, errors.found_dead(provider), lost=True)
         step.process = process
         report = await child_run(process, run, self._post, step.cancel_requested)
         if getattr(report, "lost", False):
             self.lost[process.backend, "run"] += 1
-            if self._processes.get(run.device) is process:
-                del self._processes[run.device]
+            if device.serving is process:
+                device.serving = None
         return report
 
     # --- processes ----------------------------------------------------------------------------------
 
-    async def _take(self, settings: EngineSettings) -> EngineProcess:
-        """The warm spare if it is of this engine, else a new process."""
-        spare = self._spare
-        if spare is not None and spare.backend == settings.name and not spare.died.is_set():
-            self._spare = None
-            return spare
-        return await self._spawn(settings)
+    def _on(self, device: str) -> DeviceProcesses:
+        """Our processes on the device."""
+        known = self._devices.get(device)
+        if known is None:
+            known = self._devices[device] = DeviceProcesses(device, self._reap_idle)
+        return known
 
-    async def _spawn(self, settings: EngineSettings) -> EngineProcess:
-        process = await EngineProcess.spawn(settings)
-        self.started[settings.name] += 1
-        return process
-
-    def _wants_spare(self) -> bool:
-        return self._keep_spare and not self._closing and self._spare is None
-
-    async def _renew_spare(self, settings: EngineSettings) -> None:
-        """Start the evicted engine's next process, import only; drop the spare of another engine."""
-        old = self._spare
-        if old is not None:
-            if old.backend == settings.name and not old.died.is_set():
-                return
-            self._spare = None
-            await old.reap("cpu")
-        if not self._wants_spare():
-            return
-        try:
-            spare = await self._spawn(settings)
-        except OSError:
-            log.exception("spare process could not be started", engine=settings.name)
-            return
-        if not self._wants_spare():
-            await spare.reap("cpu")
-            return
-        spare.send("warm")
-        self._spare = spare
-
-    def _idle_death(self, process: EngineProcess, device: str, resident: Resident) -> None:
-        """An idle engine died: bury it, then say so."""
-        if self._closing or self._processes.get(device) is not process:
-            return
+    def _reap_idle(self, device: str, process: EngineProcess, resident: Resident) -> asyncio.Task[None]:
+        """An idle engine died: reap it, then report it."""
         self.lost[process.backend, "idle"] += 1
-        del self._processes[device]
 
-        async def tell() -> None:
+        async def report() -> None:
             await process.reap(device)
             self._post(ev.Vanished(device, resident))
-            # Told last: a request that comes after this line is served by a new process.
+            # Logged last: a request that comes after this line is served by a new process.
             log.warning(
                 "idle engine process ended", engine=process.backend, returncode=process.returncode
             )
 
-        self._reaping[device] = self._chore(tell())
+        return self._in_background(report())
 
-    async def _burial(self, device: str) -> None:
-        """Wait for the burial of an engine that died idle: its memory is not back before, and its
-        Vanished must come before the report of the step that found it gone."""
-        task = self._reaping.pop(device, None)
-        if task is not None:
-            await asyncio.wait([task])
-
-    def _chore(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -371,22 +314,25 @@ class Runner:
     async def close(self) -> None:
         """End every step and every process; nothing is left behind."""
         self._closing = True
+        self._spares.close()
+        for device in self._devices.values():
+            device.close()
         tasks = [step.task for step in self._steps.values() if step.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._background, return_exceptions=True)
-        processes = [*self._processes.values(), *self._loading.values()]
-        processes += [self._spare] if self._spare else []
-        for process in processes:
+        left = [process for device in self._devices.values() for process in device.left]
+        if self._spares.warm is not None:
+            left.append(self._spares.warm)
+        for process in left:
             process.busy = True
-        await asyncio.gather(*(process.reap("cpu") for process in processes))
-        self._processes.clear()
-        self._loading.clear()
-        self._spare = None
+        await asyncio.gather(*(process.reap("cpu") for process in left))
+        self._devices.clear()
+        self._spares.warm = None
 
 
 async def _give_back(relay: Relay) -> None:
-    """Ask an upstream for its memory. Whatever goes wrong: the load that follows says so honestly."""
+    """Ask an upstream for its memory. If that fails, the load that follows reports it."""
     try:
         await relay.evict()
     except Exception:

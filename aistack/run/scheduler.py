@@ -1,10 +1,12 @@
 """The central task: events in, `handle`, log, perform. Nobody else decides anything.
 
-`perform` never awaits: what takes time goes to the runner and comes back as another event. An event
-is handled where it is posted, unless another is being handled just then, or so many were that the loop
-must have a turn first; then the task takes it. Either way there is one order of events. If the task ends
-by an exception the service must end too (see `app.py`): a gateway whose scheduler is dead would hold its
-slot for ever.
+`perform` never awaits: what takes time goes to the runner and comes back as another event.
+
+An event is handled where it is posted, in the poster's stack, with three exceptions: another event is
+being handled just then, so many were that the loop must have a turn first, or the task has not begun.
+Then the task takes it. Either way there is one order of events. If the task ends by an exception the
+service must end too (see `service/app.py`): a gateway whose scheduler is dead would hold its slot
+forever.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from aistack.jobs.effects import (
 from aistack.jobs.machine import handle, recovery
 from aistack.jobs.model import Job, Snapshot, Transition, evolve
 from aistack.jobs.reaction import Reaction
-from aistack.run.outlet import SLOW_S, Outlet, Said
+from aistack.run.outlet import SLOW_S, Outlet, Reply
 from aistack.wire.base import refusal
 
 log = structlog.get_logger("aistack.scheduler")
@@ -54,40 +56,73 @@ class Steps(Protocol):
     def cancel(self, job_id: str) -> None: ...
 
 
-def nothing() -> None:
+def noop() -> None:
     """The discard of a job that owns nothing."""
 
 
 class Scheduler:
-    """Owns the snapshot, the inbox, the outlets and the timers."""
+    """Owns the snapshot, the inbox, the outlets and the timers.
+
+    All of it changes on the loop only, in `post` and in the task that runs `run`.
+    """
 
     def __init__(
         self, snapshot: Snapshot, observers: Iterable[Observer] = (), slow_s: float = SLOW_S
     ) -> None:
-        """`slow_s`: so long may a relay wait for its client, in all."""
+        """`snapshot` is where it begins; `observers` are called with every transition; `slow_s` is the
+        longest total time a relay may be held back by its client."""
         self.snapshot = snapshot
         self._slow_s = slow_s
         self.observers = list(observers)
         self.steps: Steps | None = None
         self._inbox: deque[ev.Event] = deque()
-        self._some = asyncio.Event()
-        self._handled = asyncio.Event()
-        self._handled.set()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
         self._outlets: dict[str, Outlet] = {}
         self._discards: dict[str, Callable[[], None]] = {}
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
-        self._closed = False
-        self._own: contextvars.Context | None = None
-        """Where posted events are handled: what they start must not inherit the poster's request id."""
+        self._behind = asyncio.Event()
+        """It is for the task to go on: the inbox holds what its poster could not handle."""
+        self._caught_up = asyncio.Event()
+        """The opposite of `_behind`, for those who wait for that."""
+        self._caught_up.set()
+        self._quiet = asyncio.Event()
+        """Inbox and book are empty."""
+        self._quiet.set()
         self._handling = False
-        self._left = TURNS
-        self._broken: BaseException | None = None
+        """An event is being handled: one that is posted meanwhile comes after it."""
+        self._turns_left = TURNS
+        """Events that may be handled before the loop gets a turn; the task renews it."""
+        self._failure: BaseException | None = None
+        """What ended the handling of an event. The task raises it, not the poster."""
+        self._context: contextvars.Context | None = None
+        """Where events are handled: what they start must not inherit the poster's request id. None
+        until the task has begun."""
+        self._closed = False
+        """The task has ended: events are ignored."""
+
+    def __repr__(self) -> str:
+        """For a bug report: whether it works, what waits, and who holds which slot."""
+        if self._failure is not None:
+            state = f"broken by {self._failure!r}"
+        elif self._closed:
+            state = "ended"
+        elif self._context is None:
+            state = "not begun"
+        else:
+            state = "behind" if self._behind.is_set() else "caught up"
+        known = self.snapshot
+        slots = []
+        for slot in known.slots:
+            job = known.jobs.get(slot.holder) if slot.holder is not None else None
+            held = "free" if job is None else f"{job.id} ({job.op.value}, {job.phase.value})"
+            slots.append(f"{slot.device}: {held}")
+        return (
+            f"<Scheduler {state}, {known.mode.value}; {len(self._inbox)} events in the inbox; "
+            f"{len(known.jobs)} jobs, {len(known.line)} queued; {'; '.join(slots)}>"
+        )
 
     # --- what others call ----------------------------------------------------------------------------
 
-    def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Outlet:
+    def submit(self, job: Job, discard: Callable[[], None] = noop) -> Outlet:
         """Ask for a job to be done; `discard` is called exactly once when it is over."""
         outlet = Outlet(slow_s=self._slow_s)
         if self._closed:
@@ -100,16 +135,15 @@ class Scheduler:
         return outlet
 
     def post(self, event: ev.Event) -> None:
-        """Hand an event in; nobody listens once the scheduler has ended."""
+        """Hand an event in. It is handled before this returns, unless the task has to take it: do not
+        call it in the middle of a change of your own. Ignored once the scheduler has ended."""
         if self._closed:
             return
         self._inbox.append(event)
-        if self._own is not None and not self._handling and not self._some.is_set():
-            self._own.run(self._at_once)
+        if self._context is not None and not self._handling and not self._behind.is_set():
+            self._context.run(self._handle_inbox)
         if self._inbox and not self._handling:
-            self._handled.clear()
-            self._quiet.clear()
-            self._some.set()
+            self._fall_behind()
 
     async def ready(self, job_id: str) -> None:
         """Wait until all that was posted is handled and the job's client has caught up.
@@ -117,7 +151,7 @@ class Scheduler:
         Both are needed: pieces still in the inbox are in no outlet's window yet. Raises TimeoutError
         once the client has kept its relay waiting too long in all.
         """
-        await self._handled.wait()
+        await self._caught_up.wait()
         outlet = self._outlets.get(job_id)
         if outlet is not None:
             await outlet.ready()
@@ -142,33 +176,39 @@ class Scheduler:
 
     async def run(self) -> None:
         """Handle events until cancelled. Any other end is a bug and must end the process."""
-        self._own = contextvars.copy_context()
+        self._context = contextvars.copy_context()
         try:
             while True:
-                self._left = TURNS
-                self._own.run(self._at_once)
-                if self._broken is not None:
-                    raise self._broken
+                self._turns_left = TURNS
+                self._context.run(self._handle_inbox)
+                if self._failure is not None:
+                    raise self._failure
                 if self._inbox:
                     await asyncio.sleep(0)
                     continue
-                self._handled.set()
-                self._some.clear()
-                await self._some.wait()
+                self._behind.clear()
+                self._caught_up.set()
+                await self._behind.wait()
         finally:
             self._closed = True
             self._abandon()
 
-    def _at_once(self) -> None:
+    def _fall_behind(self) -> None:
+        """Wake the task."""
+        self._caught_up.clear()
+        self._quiet.clear()
+        self._behind.set()
+
+    def _handle_inbox(self) -> None:
         """Handle what is in the inbox, as far as the loop's turn allows."""
         self._handling = True
         try:
-            while self._inbox and self._left:
-                self._left -= 1
-                self._turn(self._inbox.popleft())
-        except BaseException as exc:  # noqa: BLE001 - whoever posted is not to blame: the task ends by it
-            self._broken = exc
-            self._some.set()
+            while self._inbox and self._turns_left:
+                self._turns_left -= 1
+                self._handle(self._inbox.popleft())
+        except BaseException as exc:  # noqa: BLE001 - the poster is not to blame: the task ends by it
+            self._failure = exc
+            self._fall_behind()
         finally:
             self._handling = False
         if self.snapshot.jobs or self._inbox:
@@ -176,8 +216,8 @@ class Scheduler:
         else:
             self._quiet.set()
 
-    def _turn(self, event: ev.Event) -> None:
-        """One event: decide, commit, tell, perform."""
+    def _handle(self, event: ev.Event) -> None:
+        """One event: decide, commit, observe, perform."""
         event = evolve(event, at=asyncio.get_running_loop().time())
         reaction = self._react(event)
         if reaction is None:
@@ -193,7 +233,7 @@ class Scheduler:
             self.perform(effect)
 
     def _react(self, event: ev.Event) -> Reaction | None:
-        """What `handle` says; after an exception, what it says to the event that stands in for it."""
+        """What `handle` decides; after an exception, what it decides for the event that replaces it."""
         try:
             return handle(self.snapshot, event)
         except Exception:
@@ -219,8 +259,9 @@ class Scheduler:
                 assert self.steps is not None
                 self.steps.cancel(effect.job_id)
             case Respond() | OpenStream() | Emit() | CloseStream() | AbortStream():
-                self._say(effect)
+                self._reply(effect)
             case SetTimer():
+                # The timer's callback handles the event itself, as every poster does.
                 loop = asyncio.get_running_loop()
                 timer = loop.call_later(effect.seconds, self.post, effect.event)
                 self._timers.setdefault(effect.job_id, []).append(timer)
@@ -229,7 +270,7 @@ class Scheduler:
             case _:
                 assert_never(effect)
 
-    def _say(self, effect: Said) -> None:
+    def _reply(self, effect: Reply) -> None:
         outlet = self._outlets.get(effect.job_id)
         if outlet is not None:
             outlet.put(effect)
@@ -239,7 +280,7 @@ class Scheduler:
         for timer in self._timers.pop(job_id, ()):
             timer.cancel()
         self._outlets.pop(job_id, None)
-        discard = self._discards.pop(job_id, nothing)
+        discard = self._discards.pop(job_id, noop)
         try:
             discard()
         except OSError:
@@ -254,5 +295,5 @@ class Scheduler:
                 AbortStream(job_id) if opened else Respond(job_id, refusal(errors.shutting_down()))
             )
             self._forget(job_id)
-        self._handled.set()
+        self._caught_up.set()
         self._quiet.set()

@@ -10,7 +10,7 @@ from aistack.observe.history import History
 from aistack.observe.log_ring import RING
 from aistack.routing.inventory import Remembered
 from aistack.run.housekeeping import Housekeeping
-from aistack.run.memory_report import OurProcess, memory
+from aistack.run.memory_report import memory
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from aistack.web.admin.handlers import AdminContext, unix_clock
@@ -26,11 +26,8 @@ def admin_context(scheduler: Scheduler, keeper: Housekeeping, runner: Runner) ->
     scheduler.observers.append(history.observe)
 
     async def look() -> MemoryView:
-        living = [
-            OurProcess(process.pid, process.backend, device) for device, process in runner.processes()
-        ]
         devices = [slot.device for slot in scheduler.snapshot.slots]
-        return await asyncio.to_thread(memory, devices, living)
+        return await asyncio.to_thread(memory, devices, runner.processes())
 
     return AdminContext(
         history=history,

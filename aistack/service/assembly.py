@@ -18,7 +18,7 @@ from aistack.engines.base import Engine
 from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
-from aistack.observe.job_line import job_ids
+from aistack.observe.job_line import ids_in
 from aistack.observe.wiring import exposition, observability
 from aistack.relays.upstreams import Upstreams
 from aistack.routing.inventory import Inventory, real_engines
@@ -82,7 +82,7 @@ def assemble(
         upstreams.bound if upstreams is not None else {},
         spare=spare(config),
         beside=room.beside if config.inference.swap_beside == "auto" else None,
-        ids=lambda job_id: ids_of(scheduler.snapshot, job_id),
+        ids=lambda job_id: ids_in(scheduler.snapshot, job_id),
     )
     scheduler.steps = runner
     providers = {name: engine.provider for name, engine in settings.items()}
@@ -169,12 +169,6 @@ def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
         config.engines.start_s,
         config.engines.nice,
     )
-
-
-def ids_of(snapshot: Snapshot, job_id: str) -> dict[str, str]:
-    """The ids of a job for the log; only its own where the book does not know it any more."""
-    job = snapshot.jobs.get(job_id)
-    return job_ids(job) if job is not None else {"job_id": job_id}
 
 
 def device_of(name: str) -> str:

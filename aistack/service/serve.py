@@ -9,7 +9,7 @@ from aistack.config import Config
 from aistack.config.addresses import format_address
 from aistack.engines import ENGINES
 from aistack.engines.nanochat.weights import weights
-from aistack.observe import log
+from aistack.observe.job_log import log_transition
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import real_engines
 from aistack.routing.notes import EngineNote
@@ -30,7 +30,7 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
     Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
     """
     engines = {"fake": ENGINES["fake"]} if fake else real_engines()
-    app = assemble(config, [log.story], engines, relays=not fake)
+    app = assemble(config, [log_transition], engines, relays=not fake)
     runner = make_runner(app)
     try:
         await runner.setup()

@@ -95,7 +95,7 @@ def joined(request: web.Request, job: Job) -> None:
     """The request has become this job."""
     observability = request.app.get(OBSERVABILITY)
     if observability is not None:
-        observability.joined(request.get(WATCH), job, request.headers.get)
+        observability.became_job(request.get(WATCH), job, request.headers.get)
 
 
 @harmless

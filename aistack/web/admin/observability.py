@@ -41,7 +41,7 @@ async def metrics_text(request: web.Request) -> web.StreamResponse:
 async def metrics_json(request: web.Request) -> web.StreamResponse:
     """Counts and latencies of the requests of each capability."""
     window = request.app[OBSERVABILITY].window.copy()
-    return json_answer(await asyncio.to_thread(window.told, time.time()))
+    return json_answer(await asyncio.to_thread(window.report, time.time()))
 
 
 async def state(request: web.Request) -> web.StreamResponse:

@@ -82,19 +82,17 @@ def _slot(snapshot: Snapshot, slot: Slot, facts: Facts, at: At, now: float, free
 
 def progress(job: Job, now: float) -> WorkProgress | None:
     """How far the job's step is, and by the pace of its run how long it may still take."""
-    told = job.progress
-    if told is None:
+    progress = job.progress
+    if progress is None:
         return None
-    share = min(max(told.done / told.total, 0.0), 1.0) if told.total else None
-    eta = None
-    if share and job.ran is not None:
-        eta = round((now - job.ran) * (1 - share) / share, 1)
+    share = progress.share
+    left_s = None if job.ran is None else progress.left_s(now - job.ran)
     return WorkProgress(
-        done=round(told.done, 3),
-        total=told.total,
-        unit=told.unit,
+        done=round(progress.done, 3),
+        total=progress.total,
+        unit=progress.unit,
         share=None if share is None else round(share, 4),
-        eta_s=eta,
+        eta_s=None if left_s is None else round(left_s, 1),
     )
 
 

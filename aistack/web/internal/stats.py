@@ -8,6 +8,7 @@ from aistack.chunks import Generated
 from aistack.contract.internal import LastSwap, PoolStats, WorkerInfo
 from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase, Step
+from aistack.observe.intervals import Intervals, step_of
 
 WINDOW_S = 60.0
 
@@ -22,19 +23,16 @@ class GenerationFigures:
         self.load_s: float | None = None
         self.last_swap: LastSwap | None = None
         self._recent: deque[tuple[float, int]] = deque()
-        self._loading: dict[str, float] = {}
+        self._steps = Intervals(step_of)
 
     def observe(self, transition: Transition) -> None:
         """Count one transition; the scheduler calls this for each."""
         job = transition.job
         if job.op not in (Op.GENERATE, Op.SWAP):
             return
-        if job.step is Step.LOAD and transition.target is Phase.PREPARING:
-            self._loading.setdefault(job.id, transition.at)
-        else:
-            begun = self._loading.pop(job.id, None)
-            if begun is not None and transition.event == "Loaded":
-                self.load_s = round(transition.at - begun, 3)
+        step = self._steps.observe(transition)
+        if step is not None and step.of is Step.LOAD and step.report == "Loaded":
+            self.load_s = round(step.end - step.start, 3)
         if job.op is Op.SWAP:
             self._swap(transition)
         elif transition.target is Phase.DONE:

@@ -22,6 +22,7 @@ from tests.http.engines.direct import Direct
 from tests.http.engines.sounds import EN
 from tests.http.gateway.conftest import left_alone
 from tests.http.gateway.service import Service, running
+from tests.support.engine_processes import pid_on
 from tests.support.listening import ROOT, TINY
 from tests.unit.engines.torch.conftest import _MISSING as MISSING
 from tests.unit.engines.torch.conftest import NEMO, SENSEVOICE, VAD
@@ -112,7 +113,7 @@ def services(environment: Path, libraries: dict[str, Direct]) -> Iterator[dict[s
 def child(service: Service) -> int:
     """The process of the engine that is in the slot."""
     runner: Any = service.app[SCHEDULER].steps
-    return int(runner._processes["cpu"].pid)
+    return pid_on(runner, "cpu")
 
 
 def first(service: Service, engine: str) -> None:

@@ -144,7 +144,7 @@ def test_a196_provider_key_category_idle(fakes: Service, gates: Gates) -> None:
 @pytest.mark.usefixtures("logged")
 def test_a197_the_last_lines(fakes: Service, asked: str, given: int | None) -> None:
     for number in range(600):
-        log._jobs.info("line", number=number)
+        structlog.get_logger("aistack.job").info("line", number=number)
     answer = fakes.client.get(API + "logs" + asked)
     if given is None:
         assert (answer.status, answer.error["code"], answer.error["param"]) == (
@@ -161,7 +161,7 @@ def test_a197_the_last_lines(fakes: Service, asked: str, given: int | None) -> N
 
 @pytest.mark.usefixtures("logged")
 def test_a197_only_what_is_new(fakes: Service) -> None:
-    log._jobs.info("before")
+    structlog.get_logger("aistack.job").info("before")
     newest = see(fakes, "logs?n=1")["newest"]
     assert see(fakes, f"logs?after={newest}") == {"newest": newest, "lines": []}
     fakes.play(SAY)

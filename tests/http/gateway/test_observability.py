@@ -682,7 +682,7 @@ def test_a223_a_watcher_that_fails_costs_no_request(
     assert heard(watched, "still-fine").json["text"] == "one two"
 
 
-@pytest.mark.parametrize("hook", ["begin", "joined", "end"])
+@pytest.mark.parametrize("hook", ["begin", "became_job", "end"])
 def test_a223_a_hook_that_fails_costs_no_request(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:

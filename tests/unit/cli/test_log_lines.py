@@ -12,7 +12,7 @@ import pytest
 from aistack.cli import logs as cli_logs
 from aistack.cli import main as cli
 from aistack.cli.log_lines import parsed, shown
-from aistack.cli.plain_text import plain
+from aistack.observe.terminal import plain
 
 TIME = "2026-11-20T17:44:02.123456Z"
 DONE = {"timestamp": TIME, "level": "info", "service": "aistack", "message": "job.done", "rtf": 0.088785}

@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 
 from aistack.config import Config, ServerSection
+from aistack.config.units import GiB
 from aistack.doctor import machine as doctor_machine
 from aistack.doctor.findings import FindingState
 from aistack.doctor.machine import cards, disk, ports
-
-GB = 10**9
+from aistack.run import nvml as nvml_reader
 
 
 class NvmlError(Exception):
@@ -46,7 +46,7 @@ def nvml(count: int = 1, fails: Exception | None = None) -> SimpleNamespace:
         nvmlSystemGetDriverVersion=lambda: b"999.1",
         nvmlDeviceGetCount=lambda: count,
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(free=6 * GB, total=8 * GB),
+        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(free=6 * GiB, total=8 * GiB),
         nvmlDeviceGetName=lambda index: f"Made Up {index}",
     )
 
@@ -55,7 +55,7 @@ def nvml(count: int = 1, fails: Exception | None = None) -> SimpleNamespace:
 def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
     def put(library: Any) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", library)
-        monkeypatch.setattr(doctor_machine.importlib.util, "find_spec", lambda name: library)
+        monkeypatch.setattr(nvml_reader.importlib.util, "find_spec", lambda name: library)
 
     return put
 
@@ -64,7 +64,7 @@ def test_cards_that_are_there(driver: Any) -> None:
     driver(nvml(2))
     first, second = cards(("auto",))
     assert (first.name, first.state) == ("cuda:0", FindingState.WORKS)
-    assert second.says == "Made Up 1, 6.0 GB of 8.0 GB free, driver 999.1"
+    assert second.says == "Made Up 1, 6.0 GiB of 8.0 GiB free, driver 999.1"
 
 
 def test_a_configured_card_that_is_not_there(driver: Any) -> None:
@@ -108,14 +108,14 @@ def places(spool: Path, home: Path) -> dict[str, Any]:
 
 def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, 8 * GB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GiB, 0, 8 * GiB))
     found = places(tmp_path, tmp_path / "not" / "yet")
     assert {each.state for each in found.values()} == {FindingState.WORKS}
-    assert found["weights (Hugging Face)"].says == f"8.0 GB free in {tmp_path / 'not' / 'yet' / 'hub'}"
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, GB))
+    assert found["weights (Hugging Face)"].says == f"8.0 GiB free in {tmp_path / 'not' / 'yet' / 'hub'}"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GiB, 0, GiB))
     found = places(tmp_path, tmp_path)
     assert found["uploads"].state is FindingState.NOTE and found["uploads"].says.startswith(
-        "only 1.0 GB free"
+        "only 1.0 GiB free"
     )
 
 

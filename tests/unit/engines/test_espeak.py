@@ -27,6 +27,7 @@ from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from aistack.wire.speech import SpeechWire
+from tests.support.engine_processes import serving
 from tests.unit.relays.conftest import BOUND_S, Reply, read
 
 TEXT = "Three one four one five nine. This is a sentence, spoken by a machine."
@@ -313,9 +314,9 @@ async def test_leaving_stops_the_voice_and_keeps_its_process(speaker: Speaker) -
     outlet = speaker.scheduler.submit(job)
     assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), OpenStream)
     assert isinstance(await asyncio.wait_for(outlet.get(), BOUND_S), Emit)
-    process = speaker.runner._processes["cpu"]
+    process = serving(speaker.runner, "cpu")
     speaker.scheduler.post(ev.ClientGone(job.id))
     await asyncio.wait_for(speaker.scheduler.quiet(), BOUND_S)
     assert speaker.done == ["cancelled"]
-    assert speaker.runner._processes["cpu"] is process and not process.died.is_set()
+    assert serving(speaker.runner, "cpu") is process and not process.died.is_set()
     assert (await speaker.ask(SynthesisRequest(TEXT, "alloy"))).status == 200

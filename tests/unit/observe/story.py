@@ -38,7 +38,7 @@ def exchange(request_id: str = "r1", at: float = 1_000_000.0, **changes: object)
         "query": None,
         "status": 200,
         "category": "asr",
-        "word": "2xx",
+        "status_class": "2xx",
         "model": "whisper-small",
         "latency_ms": 12.345678,
         "slot_wait_ms": 0.0,

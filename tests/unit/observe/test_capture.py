@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from aistack.observe import capture as module
 from aistack.observe import redact, sweep
-from aistack.observe.capture import ITEM, Capture, Store, folder_name
+from aistack.observe.capture import ITEM, Capture, Store
+from aistack.observe.private_files import folder_name
 
 BOUND_S = 30.0
 MIB = 1024**2
@@ -116,14 +117,14 @@ def test_a_slow_disk_drops_captures_not_requests(store: Make) -> None:
 def test_a223_a_full_disk_leaves_no_half_capture(store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = store()
     keep(kept, "before")
-    create = module._create
+    create = module.create
 
     def full(path: Path) -> IO[bytes]:
         return create(path) if path.name == "req.bin" else open("/dev/full", "wb", buffering=0)
 
     with capture_logs() as told:
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_create", full)
+            patch.setattr(module, "create", full)
             keep(kept, "full-1", b"x" * MIB)
             keep(kept, "full-2")
         assert folders(kept) == ["before"]

@@ -186,7 +186,7 @@ def test_the_format_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 404, 499, 503])
 def test_access_lines_fit_their_format(status: int) -> None:
-    line = access_log.line(exchange(status=status, query="a=b"))
+    line = access_log.fields(exchange(status=status, query="a=b"))
     form = LNAV["aistack_access"]
     assert set(form["value"]) == set(line)
     matches(form, line)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from aistack import errors
 from aistack.chunks import Transcript, TranscriptionRequest, Vram
 from aistack.errors import Code, Fault
-from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, State, Transition
-from aistack.observe.job_line import done_fields, job_ids, transition_fields
+from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, Snapshot, State, Transition
+from aistack.observe.job_line import IDS, done_fields, ids_in, job_ids, transition_fields
 from aistack.run.housekeeping import Silent
+from aistack.web.internal import trace
 
 WHISPER = Route("whisper", "whisper-tiny", Vram.OWN)
 LEFT = Fault(Code.CANCELLED, "The client left.")
@@ -129,6 +131,25 @@ def test_a_transition_line() -> None:
         "_event": "Finished",
     }
     assert job_ids(transition.job) == {"job_id": "j1", "request_id": "r1"}
+
+
+def test_the_ids_of_a_job_that_is_not_in_the_book_any_more() -> None:
+    job = done(None, context={"trace_id": "t"}).job
+    assert ids_in(Snapshot((), jobs={"j1": job}), "j1") == {
+        "job_id": "j1",
+        "request_id": "r1",
+        "trace_id": "t",
+    }
+    assert ids_in(Snapshot(()), "j1") == {"job_id": "j1"}
+
+
+def test_what_the_internal_api_gives_a_job_is_on_its_lines() -> None:
+    """The names stand in two places: where ids are read from headers, and here."""
+    headers = {trace.TRACE: "t", trace.SESSION: "s", trace.USER: "u"}
+    request = make_mocked_request("POST", "/generate", headers=headers)
+    context = trace.job_ids(request)
+    assert set(context) == set(IDS)
+    assert job_ids(done(None, context=context).job).items() >= context.items()
 
 
 def test_the_internal_apis_lines_carry_its_callers_standard() -> None:

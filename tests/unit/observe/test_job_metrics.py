@@ -74,7 +74,7 @@ def test_a_transcription() -> None:
 def test_a209_switched_off_nothing_is_counted_and_nothing_is_kept() -> None:
     seen = figures(on=False)
     transcription(Story(b.service(WHISPER), [seen.observe]))
-    assert (seen.jobs.values, seen.load.values, seen._phases._begun) == ({}, {}, {})
+    assert (seen.jobs.values, seen.load.values, seen._steps._open) == ({}, {}, {})
 
 
 def test_a_refusal_and_a_failure_say_their_code() -> None:
@@ -226,7 +226,7 @@ def test_a_failure_is_a_failed_span(traced: Traced) -> None:
 
 def test_nothing_is_kept_of_jobs_that_are_done(traced: Traced) -> None:
     transcription(traced.story(b.service(WHISPER)))
-    kept = (traced.tracing._steps, traced.tracing._parents, traced.tracing._phases._begun)
+    kept = (traced.tracing._steps, traced.tracing._parents, traced.tracing._intervals._open)
     assert kept == ({}, {}, {})
 
 

@@ -19,6 +19,7 @@ from aistack.chunks import Transcript
 from aistack.config import LogSection
 from aistack.jobs import Outcome, OutcomeKind, Phase
 from aistack.observe import log
+from aistack.observe.job_log import log_transition
 from aistack.observe.log_ring import RING
 from aistack.observe.log_sink import Sink
 from tests.unit.observe.test_job_line import done
@@ -115,30 +116,78 @@ def test_values_that_json_does_not_know(lines: Lines) -> None:
     assert (line["half"], line["nl"]) == ("\udc80", "a\nb")
 
 
-def test_pretty_lines_cannot_steer_the_terminal(tmp_path: Path) -> None:
+EVIL = "/x\x1b[2J\x9b31m\u202ey"
+SHOWN = r"/x\x1b[2J\x9b31m\u202ey"
+
+
+class Sly:
+    """A value that shows itself with control characters."""
+
+    def __repr__(self) -> str:
+        return EVIL
+
+
+def broken() -> None:
+    try:
+        raise RuntimeError(f"no such file {EVIL}")
+    except RuntimeError:
+        structlog.get_logger("aistack.x").exception("failed")
+        logging.getLogger("some.library").exception("failed too")
+
+
+DOORS: dict[str, Callable[[], object]] = {
+    "a library's message": lambda: logging.getLogger("lib").warning("bad path %s", EVIL),
+    "a message of ours": lambda: structlog.get_logger("aistack.x").warning(f"bad path {EVIL}"),
+    "a value": lambda: structlog.get_logger("aistack.x").info("hello", path=EVIL),
+    "a value's own words": lambda: structlog.get_logger("aistack.x").info("hello", value=[Sly()]),
+    "a key": lambda: structlog.get_logger("aistack.x").info("hello", **{EVIL: 1}),
+    "a logger's name": lambda: logging.getLogger(f"lib.{EVIL}").warning("hello"),
+    "an exception": broken,
+    "a stack": lambda: logging.getLogger("lib").warning("hello", extra={}, stack_info=True),
+    "a warning": lambda: warnings.warn(f"deprecated {EVIL}", stacklevel=1),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_pretty_lines_cannot_steer_the_terminal(door: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    log.configure(LogSection(format="pretty"), fd)
-    structlog.get_logger("aistack.x").info("hello", path="/\x1b[2J")
-    log.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log.configure(LogSection(level="info", format="pretty"), fd)
+        DOORS[door]()
+        log.close()
     os.close(fd)
     text = path.read_text()
-    assert "hello" in text
-    assert "\x1b" not in text
+    assert all(each.isprintable() or each in "\n\t" for each in text), text
+    assert text and (door == "a stack" or SHOWN in text.replace("\\\\", "\\"))
+    if door == "an exception":
+        assert text.count("\nRuntimeError: no such file ") == 2, "a traceback keeps its lines"
+
+
+def test_json_lines_hold_what_was_said(lines: Lines) -> None:
+    (line,) = lines(DOORS["a library's message"])
+    assert line["message"] == f"bad path {EVIL}"
+
+
+def test_a_line_of_a_library_is_the_same_in_the_log_and_in_the_ring(lines: Lines) -> None:
+    before = RING.count
+    (line,) = lines(lambda: logging.getLogger("lib").warning("seen"))
+    assert [json.loads(kept) for kept in RING.last(9, after=before)[0]] == [line]
 
 
 def test_a_job_is_one_done_line_and_transitions_at_debug_only(lines: Lines) -> None:
     last = done(
         Outcome(OutcomeKind.OK), granted=10.0, ran=10.0, result=Transcript("en", 5.0, "words", 2)
     )
-    (line,) = lines(lambda: log.story(last))
+    (line,) = lines(lambda: log_transition(last))
     assert (line["message"], line["level"]) == ("job.done", "info")
     assert (line["job_id"], line["request_id"], line["rtf"]) == ("j1", "r1", 2.0)
 
 
 def test_a_transition_line_at_debug(lines: Lines) -> None:
     last = done(Outcome(OutcomeKind.OK))
-    moved, ended = lines(lambda: log.story(last), level="debug")
+    moved, ended = lines(lambda: log_transition(last), level="debug")
     assert (moved["message"], moved["level"], moved["event"]) == ("job.transition", "debug", "Finished")
     assert (moved["from"], moved["to"]) == (Phase.RUNNING.value, "done")
     assert ended["message"] == "job.done"
@@ -194,17 +243,16 @@ def test_a_reader_that_stopped_reading_blocks_nobody() -> None:
     """The pipe is full and the room in memory too: lines are dropped, the caller goes on."""
     reading, writing = os.pipe()
     sink = Sink(writing, room=8)
-    record = logging.LogRecord("x", logging.INFO, "", 0, "x" * 70_000, None, None)
     logged = threading.Event()
 
     def log_many() -> None:
         for _ in range(50):
-            sink.handle(record)
+            sink.write("x" * 70_000)
         logged.set()
 
     threading.Thread(target=log_many, daemon=True).start()
     assert logged.wait(10), "a log call waited for the reader"
-    assert sink._lost >= 40
+    assert sink.lost >= 40
     gone = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(reading, 1 << 16), b"")])
     gone.start()
     sink.close()
@@ -216,11 +264,11 @@ def test_a_reader_that_stopped_reading_blocks_nobody() -> None:
 def test_lines_of_a_moment_are_written_together_and_a_warning_at_once() -> None:
     reading, writing = os.pipe()
     sink = Sink(writing, linger_s=600)
-    sink.say("one")
-    sink.say("two")
-    sink.say("three", hurry=True)
+    sink.write("one")
+    sink.write("two")
+    sink.write("three", hurry=True)
     assert os.read(reading, 100) == b"one\ntwo\nthree\n"
-    sink.say("four")
+    sink.write("four")
     sink.close()
     assert os.read(reading, 100) == b"four\n"
     os.close(writing)
@@ -241,13 +289,16 @@ def test_a_line_that_cannot_be_formatted_raises_nothing_and_tells_no_arguments(
 ) -> None:
     path = tmp_path / "log"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    sink = log.configure(LogSection(format="json"), fd)
-    sink.handle(logging.LogRecord("some.library", logging.WARNING, "", 0, "%d", ("user words",), None))
+    before = RING.count
+    log.configure(LogSection(format="json"), fd)
+    (ours,) = [each for each in logging.getLogger().handlers if isinstance(each, log._Records)]
+    ours.handle(logging.LogRecord("some.library", logging.WARNING, "", 0, "%d", ("user words",), None))
     log.close()
     os.close(fd)
     (line,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert (line["message"], line["logger"]) == ("a log line could not be formatted", "some.library")
     assert "user words" not in path.read_text() + capsys.readouterr().err
+    assert [json.loads(kept) for kept in RING.last(9, after=before)[0]] == [line]
 
 
 @pytest.mark.parametrize("shown", ["json", "pretty"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from typing import NoReturn
@@ -12,9 +13,9 @@ from structlog.testing import capture_logs
 from aistack.jobs import events as ev
 from aistack.observe import sources
 from aistack.observe.counts import Counter, Histogram
-from aistack.observe.process_memory import of_processes
 from aistack.observe.prometheus import Exposition, MetricFamily, counted, gauge, timed
-from aistack.run.memory import Card
+from aistack.run.nvml import GpuMemory
+from aistack.run.process import OurProcess
 from tests.http.gateway.watched import samples
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import WHISPER
@@ -132,20 +133,26 @@ async def test_who_holds_the_slot_and_how_long_the_line_is() -> None:
 
 
 async def test_memory_of_engines_and_cards() -> None:
-    import os
-
-    (me,) = of_processes([("whisper", "cuda:0", os.getpid()), ("gone", "cpu", 2**22 + 1)])
-    assert me.rss > 10_000_000
-    alive = (("whisper", "cuda:0", os.getpid()),)
+    ours = [
+        OurProcess(os.getpid(), "whisper", "cuda:0"),
+        OurProcess(2**22 + 1, "gone", "cpu"),
+        OurProcess(os.getppid(), "whisper", None),
+    ]
 
     def source() -> Iterable[MetricFamily]:
-        return sources.memory_families(alive, lambda: {"cuda:0": Card(free=2, total=10)})
+        return sources.memory_families(ours, lambda: {"cuda:0": GpuMemory(free=2, total=10)})
 
     found = samples(await text(Exposition({}, {"memory": source})))
     card = {dict(key)["kind"]: value for key, value in found["aistack_card_memory_bytes"].items()}
     assert card == {"used": 8, "total": 10}
-    kinds = {dict(key)["kind"] for key in found["aistack_engine_memory_bytes"]}
-    assert "rss" in kinds
+    sizes = {
+        (label["engine"], label["device"], label["kind"]): size
+        for key, size in found["aistack_engine_memory_bytes"].items()
+        if (label := dict(key))
+    }
+    assert sizes["whisper", "cuda:0", "rss"] > 10_000_000
+    assert ("whisper", "spare", "rss") in sizes and ("gone", "cpu", "rss") not in sizes
+    assert sizes["whisper", "cuda:0", "pss"] > 0
 
 
 async def test_a_driver_that_fails_does_not_cost_the_queue() -> None:
@@ -155,7 +162,7 @@ async def test_a_driver_that_fails_does_not_cost_the_queue() -> None:
     def slots() -> Iterable[MetricFamily]:
         return sources.slot_families(b.service(WHISPER), 0.0, figures().names)
 
-    memory = Exposition({"slots": slots}, {"memory": lambda: sources.memory_families((), driver)})
+    memory = Exposition({"slots": slots}, {"memory": lambda: sources.memory_families([], driver)})
     found = samples(await text(memory))
     assert found["aistack_line_length"] == {(): 0}
     assert found[UP][("source", "memory"),] == 0

@@ -41,16 +41,16 @@ def test_a208_bins_hold_their_bounds() -> None:
 
 
 def test_throughput_just_after_the_start_is_over_the_time_since_it() -> None:
-    figures = window(1, 2, 3, 4, 5, 6).told(START + 6)["categories"]["asr"]
+    figures = window(1, 2, 3, 4, 5, 6).report(START + 6)["categories"]["asr"]
     assert figures["throughput_per_min"] == 60
 
 
 def test_what_is_older_than_the_window_counts_for_totals_only() -> None:
     made = window(10, 5000, 5010)
-    figures = made.told(START + 5020)["categories"]["asr"]
+    figures = made.report(START + 5020)["categories"]["asr"]
     assert (figures["total"], figures["latency_ms"]["samples"]) == (3, 2)
     assert figures["throughput_per_min"] == round(2 / 60, 1)
-    quiet = made.told(START + 50_000)["categories"]["asr"]
+    quiet = made.report(START + 50_000)["categories"]["asr"]
     assert quiet["latency_ms"]["p50"] is quiet["latency_ms"]["max"] is None
     assert quiet["slot_wait_ms"] == {"p50": None, "p95": None, "p99": None, "samples": 0}
 
@@ -63,7 +63,7 @@ def test_memory_is_bounded_and_the_rate_stays_right() -> None:
     category = made.categories["asr"]
     assert (len(category.samples), len(category.recent)) == (SAMPLES, 50)
     assert category.total == SAMPLES + 5000
-    told = made.told(now)["categories"]["asr"]
+    told = made.report(now)["categories"]["asr"]
     assert told["throughput_per_min"] == pytest.approx(6000, rel=0.001)
 
 
@@ -71,7 +71,7 @@ def test_a_copy_stands_still() -> None:
     made = window(1)
     twin = made.copy()
     made.add(exchange(at=START + 2))
-    assert twin.told(START + 3)["categories"]["asr"]["total"] == 1
+    assert twin.report(START + 3)["categories"]["asr"]["total"] == 1
 
 
 @pytest.mark.parametrize(

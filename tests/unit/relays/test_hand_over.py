@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from aistack.config import Config
 from aistack.config.backends import OllamaSection, QwenTtsSection
 from aistack.relays.upstreams import Upstreams
-from aistack.run.memory import Card
+from aistack.run.nvml import GpuMemory
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
 from tests.unit.relays.conftest import BOUND_S, MODEL, World
@@ -26,11 +26,11 @@ async def test_a181_a190_ours_is_gone_before_theirs_runs_and_the_other_way_round
     world: World, ollama: OllamaDouble
 ) -> None:
     assert (await world.ask(world.transcribe())).status == 200
-    assert world.runner._processes
+    assert world.runner.processes()
     assert (await world.ask(world.chat())).status == 200
-    assert not world.runner._processes and MODEL in ollama.runners
+    assert not world.runner.processes() and MODEL in ollama.runners
     assert (await world.ask(world.transcribe())).status == 200
-    assert world.runner._processes and not ollama.runners
+    assert world.runner.processes() and not ollama.runners
 
 
 async def test_others_who_use_ollama_are_noticed(world: World, ollama: OllamaDouble) -> None:
@@ -85,9 +85,9 @@ async def test_evict_never_raises(world: World, ollama: OllamaDouble) -> None:
 async def test_the_hand_over_of_a_card_is_measured(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cards = [Card(1_000, 8_000), Card(7_500, 8_000)]
+    cards = [GpuMemory(1_000, 8_000), GpuMemory(7_500, 8_000)]
 
-    async def measured(device: str) -> Card:
+    async def measured(device: str) -> GpuMemory:
         return cards.pop(0)
 
     monkeypatch.setattr("aistack.run.runner.measured", measured)
@@ -176,7 +176,7 @@ async def test_a_container_of_which_nothing_is_known_is_taken_for_one_that_sleep
     omni.can_sleep = omni.sleeping = True
     await omni.start(port)
     assert (await world.ask(world.speech())).status == 200
-    assert not world.runner._processes, "it was woken, not on top of ours"
+    assert not world.runner.processes(), "it was woken, not on top of ours"
 
 
 @pytest.mark.parametrize(("chat", "speech", "room"), [("", "", True), ("cuda:1", "", False)])

@@ -286,7 +286,7 @@ async def test_a_container_that_cannot_sleep_is_left_alone(world: World, omni: V
     assert (await world.ask(world.transcribe())).status == 200
     assert not omni.called("/sleep") and world.tts.vram is Vram.RESERVED
     assert (await world.ask(speech(world, body()))).status == 200
-    assert world.runner._processes, "a fixed share needs nothing of ours to move"
+    assert world.runner.processes(), "a fixed share needs nothing of ours to move"
 
 
 async def test_a_container_that_can_sleep_sleeps_and_is_woken(world: World, omni: VllmOmni) -> None:
@@ -296,7 +296,7 @@ async def test_a_container_that_can_sleep_sleeps_and_is_woken(world: World, omni
     assert omni.sleeping and world.tts.vram is Vram.EXTERNAL
     assert (await world.ask(speech(world, body()))).status == 200
     assert not omni.sleeping
-    assert not world.runner._processes, "its memory comes back: ours had to go"
+    assert not world.runner.processes(), "its memory comes back: ours had to go"
 
 
 async def test_sleep_never_raises(world: World, omni: VllmOmni) -> None:

@@ -16,6 +16,7 @@ from aistack.ids import job_id
 from aistack.jobs import Job, Op, OutcomeKind, Route
 from aistack.run.headroom import HEADROOM, available_bytes, enough
 from aistack.wire.accepted import SwapAnswer
+from tests.support.engine_processes import pid_on, serving
 from tests.unit.run.conftest import BOUND_S, Rig, resident
 
 pytestmark = pytest.mark.both_loops
@@ -33,7 +34,7 @@ async def old_pid(rig: Rig, room: bool = True) -> int:
 
     rig.make_runner(beside=beside)
     await rig.ask(HELLO)
-    return rig.runner._processes["cpu"].pid
+    return pid_on(rig.runner, "cpu")
 
 
 def swap(rig: Rig) -> Job:
@@ -74,7 +75,7 @@ async def test_the_old_engine_lives_until_the_new_one_is_ready(rig: Rig) -> None
     assert not alive(pid)
     assert rig.scheduler.snapshot.slots[0].resident == resident(NEW)
     assert await rig.ask(HELLO, model=NEW) == "200 hello world"
-    assert not rig.runner._loading
+    assert rig.runner._devices["cpu"].loading is None
 
 
 async def test_without_room_the_old_engine_goes_first(rig: Rig) -> None:
@@ -100,7 +101,7 @@ async def test_a_load_that_fails_leaves_the_old_engine_where_it_is(
     assert outcome(rig, job) is OutcomeKind.FAILED
     assert rig.scheduler.snapshot.slots[0].resident == resident(OLD)
     assert await rig.ask(HELLO) == "200 hello world"
-    assert rig.runner._processes["cpu"].pid == pid, "never touched"
+    assert pid_on(rig.runner, "cpu") == pid, "never touched"
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -109,10 +110,10 @@ async def test_an_old_engine_that_dies_meanwhile(fails: bool, rig: Rig) -> None:
     loads(rig, {"gate": "loading"}, *([{"fail": "network"}] if fails else []))
     job = swap(rig)
     standing = await rig.gates.entered("loading")
-    old = rig.runner._processes["cpu"]
+    old = serving(rig.runner, "cpu")
     os.kill(pid, signal.SIGKILL)
     await asyncio.wait_for(old.died.wait(), BOUND_S)
-    await asyncio.wait([rig.runner._reaping["cpu"]], timeout=BOUND_S)
+    await asyncio.wait_for(rig.runner._devices["cpu"].reaped(), BOUND_S)
     await rig.scheduler.ready("nobody")
     assert rig.scheduler.snapshot.slots[0].resident is None
     rig.gates.let_pass(standing)
@@ -128,11 +129,12 @@ async def test_a_stop_while_both_are_there_leaves_neither(rig: Rig) -> None:
     loads(rig, {"gate": "loading"})
     swap(rig)
     standing = await rig.gates.entered("loading")
-    new = rig.runner._loading["cpu"].pid
+    loading = rig.runner._devices["cpu"].loading
+    assert loading is not None
     await asyncio.wait_for(rig.runner.close(), BOUND_S)
     standing.close()
     assert not alive(pid)
-    assert not alive(new)
+    assert not alive(loading.pid)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from aistack.jobs import Limits
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Emit, OpenStream
+from tests.support.engine_processes import pid_on, serving
 from tests.unit.run.conftest import BOUND_S, Gates, Rig, resident, said
 
 pytestmark = pytest.mark.both_loops
@@ -34,16 +35,16 @@ async def test_stream_shows_each_segment_and_its_lead(rig: Rig) -> None:
 
 async def test_the_same_process_serves_the_next_request(rig: Rig) -> None:
     await rig.ask(HELLO)
-    first = rig.runner._processes["cpu"].pid
+    first = pid_on(rig.runner, "cpu")
     await rig.ask(HELLO)
-    assert rig.runner._processes["cpu"].pid == first
+    assert pid_on(rig.runner, "cpu") == first
 
 
 async def test_another_model_gets_another_process(rig: Rig) -> None:
     await rig.ask(HELLO)
-    first = rig.runner._processes["cpu"].pid
+    first = pid_on(rig.runner, "cpu")
     assert await rig.ask(HELLO, model="fake-large") == "200 hello world"
-    assert rig.runner._processes["cpu"].pid != first
+    assert pid_on(rig.runner, "cpu") != first
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
 
@@ -96,20 +97,20 @@ async def test_a114_an_abort_for_want_of_memory_in_a_load(rig: Rig, words: str, 
 
 async def test_out_of_memory_in_a_run_ends_the_process(rig: Rig) -> None:
     await rig.ask(HELLO)
-    first = rig.runner._processes["cpu"].pid
+    first = pid_on(rig.runner, "cpu")
     assert await rig.ask({"fail": "oom"}) == "413 out_of_memory"
-    assert "cpu" not in rig.runner._processes
+    assert not rig.runner.processes()
     assert await rig.ask(HELLO) == "200 hello world"
-    assert rig.runner._processes["cpu"].pid != first
+    assert pid_on(rig.runner, "cpu") != first
 
 
 async def test_an_ordinary_failure_keeps_the_process(rig: Rig) -> None:
     await rig.ask(HELLO)
-    first = rig.runner._processes["cpu"].pid
+    first = pid_on(rig.runner, "cpu")
     assert await rig.ask({"fail": "malformed"}) == "400 unsupported_audio"
     assert await rig.ask({"fail": "bug"}) == "500 internal_error"
     assert await rig.ask(HELLO) == "200 hello world"
-    assert rig.runner._processes["cpu"].pid == first
+    assert pid_on(rig.runner, "cpu") == first
 
 
 async def test_an_unknown_failure_on_a_card_ends_the_process(tmp_path: Path, gates: Gates) -> None:
@@ -117,9 +118,9 @@ async def test_an_unknown_failure_on_a_card_ends_the_process(tmp_path: Path, gat
     rig = Rig(tmp_path, gates, ("cuda:0",), Limits())
     await rig.start()
     assert await rig.ask({"fail": "malformed"}) == "400 unsupported_audio"
-    assert rig.runner._processes
+    assert rig.runner.processes()
     assert await rig.ask({"fail": "bug"}) == "500 internal_error"
-    assert not rig.runner._processes
+    assert not rig.runner.processes()
     await rig.stop()
 
 
@@ -135,7 +136,7 @@ async def test_idle_death_is_noticed_and_the_next_request_loads_afresh(rig: Rig)
             vanished.set()
 
     rig.runner._post = spy
-    os.kill(rig.runner._processes["cpu"].pid, signal.SIGKILL)
+    os.kill(pid_on(rig.runner, "cpu"), signal.SIGKILL)
     await asyncio.wait_for(vanished.wait(), BOUND_S)
     await rig.quiet()
     assert rig.scheduler.snapshot.slots[0].resident is None
@@ -146,7 +147,7 @@ async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig)
     """Its memory is not back before; and its Vanished must not come after the step's report."""
     await rig.ask(HELLO)
     await rig.quiet()
-    process = rig.runner._processes["cpu"]
+    process = serving(rig.runner, "cpu")
     buried = asyncio.Event()
     reap = process.reap
 
@@ -169,7 +170,7 @@ async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig)
 async def test_run_that_finds_its_process_dead_is_a_503(rig: Rig) -> None:
     await rig.ask(HELLO)
     await rig.quiet()
-    process = rig.runner._processes["cpu"]
+    process = serving(rig.runner, "cpu")
     process.on_idle_death = None
     os.kill(process.pid, signal.SIGKILL)
     await asyncio.wait_for(process.died.wait(), BOUND_S)
@@ -187,7 +188,7 @@ async def test_cancel_at_a_gate_frees_the_slot_and_keeps_the_process(rig: Rig) -
     await rig.quiet()
     standing.close()
     assert rig.discarded == [job.id]
-    assert "cpu" in rig.runner._processes
+    assert rig.runner.processes()
     assert rig.done[-1].job.outcome is not None
     assert rig.done[-1].job.outcome.ended.value == "cancelled"
     assert await rig.ask(HELLO) == "200 hello world"
@@ -200,7 +201,7 @@ async def test_a_deaf_engine_is_killed_after_its_grace(rig: Rig) -> None:
     rig.gates.let_pass(standing)
     rig.scheduler.post(ev.ClientGone(job.id))
     await rig.quiet()
-    assert "cpu" not in rig.runner._processes
+    assert not rig.runner.processes()
     assert rig.scheduler.snapshot.slots[0].resident is None
     assert await rig.ask(HELLO) == "200 hello world"
 
@@ -242,7 +243,7 @@ async def test_a_failed_load_always_ends_the_process(rig: Rig, act: dict[str, st
     loads = rig.tmp / "loads.json"
     loads.write_text(json.dumps({"fake-small": [act]}))
     assert await rig.ask(HELLO) == answer
-    assert not rig.runner._processes
+    assert not rig.runner.processes()
     loads.unlink()
     assert await rig.ask(HELLO) == "200 hello world"
 

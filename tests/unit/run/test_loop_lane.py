@@ -10,6 +10,7 @@ from aistack.chunks import Tail
 from aistack.jobs import events as ev
 from aistack.jobs.effects import Emit
 from aistack.run.outlet import WINDOW
+from tests.support.engine_processes import pid_on
 from tests.unit.run.conftest import BOUND_S, Rig, said
 
 pytestmark = pytest.mark.both_loops
@@ -57,10 +58,10 @@ async def test_a_slow_reader_stops_the_upstream(rig: Rig) -> None:
 
 async def test_ours_is_gone_before_theirs_runs_and_the_other_way_round(rig: Rig) -> None:
     await rig.ask({"say": "hello"})
-    pid = rig.runner._processes["cpu"].pid
+    pid = pid_on(rig.runner, "cpu")
     assert pid > 0
     assert await relayed(rig, b"a") == "~a~."
-    assert not rig.runner._processes
+    assert not rig.runner.processes()
     assert rig.relay.loaded
     await rig.ask({"say": "hello"})
     assert not rig.relay.loaded

@@ -12,8 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from aistack.run import memory_report as vitals
-from aistack.run.memory_report import OurProcess, memory, ps_sizes, resident_sizes
+from aistack.run import nvml as module
+from aistack.run.memory_report import memory
+from aistack.run.process import OurProcess
+from aistack.run.process_memory import ps_sizes, resident_sizes
 
 pytestmark = pytest.mark.both_loops
 
@@ -89,7 +91,7 @@ class Nvml(types.ModuleType):
 
 def with_driver(monkeypatch: pytest.MonkeyPatch, nvml: Nvml) -> Nvml:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(vitals.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object())
     return nvml
 
 

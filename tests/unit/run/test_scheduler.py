@@ -20,6 +20,7 @@ from aistack.run import runner as runner_module
 from aistack.run.housekeeping import Housekeeping, housekeeping_job
 from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
+from tests.support.engine_processes import pid_on, serving
 from tests.unit.run.conftest import BOUND_S, Gates, PlainWire, Rig, resident, said
 
 pytestmark = pytest.mark.both_loops
@@ -177,7 +178,7 @@ async def test_idle_models_are_unloaded_and_a_request_in_between_counts(rig: Rig
     await asyncio.wait_for(unloaded.wait(), BOUND_S)
     await rig.quiet()
     assert rig.scheduler.snapshot.slots[0].resident is None
-    assert not rig.runner._processes
+    assert not rig.runner.processes()
     keeper.close()
 
 
@@ -186,9 +187,9 @@ async def test_preload_makes_the_first_request_warm(rig: Rig) -> None:
     keeper.preload(resident())
     await rig.quiet()
     assert rig.scheduler.snapshot.slots[0].resident == resident()
-    pid = rig.runner._processes["cpu"].pid
+    pid = pid_on(rig.runner, "cpu")
     await rig.ask(HELLO)
-    assert rig.runner._processes["cpu"].pid == pid
+    assert pid_on(rig.runner, "cpu") == pid
 
 
 async def test_a_request_during_housekeeping_waits_a_moment(rig: Rig) -> None:
@@ -207,10 +208,10 @@ async def test_every_change_of_model_finds_a_spare_not_only_every_second(rig: Ri
     for model in ("fake-small", "fake-large", "fake-small"):
         await rig.quiet()
         await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
-        spare = rig.runner._spare
+        spare = rig.runner._spares.warm
         assert spare is not None
         await rig.ask(HELLO, model=model)
-        assert rig.runner._processes["cpu"] is spare
+        assert serving(rig.runner, "cpu") is spare
 
 
 async def test_engines_that_take_turns_each_find_their_spare(rig: Rig) -> None:
@@ -229,10 +230,10 @@ async def test_engines_that_take_turns_each_find_their_spare(rig: Rig) -> None:
     await ask("fake")
     await ask("other")
     for backend in ("fake", "other", "fake"):
-        spare = runner._spare
+        spare = runner._spares.warm
         assert spare is not None and spare.backend == backend
         await ask(backend)
-        assert runner._processes["cpu"] is spare
+        assert serving(runner, "cpu") is spare
 
 
 async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig) -> None:
@@ -241,10 +242,10 @@ async def test_the_spare_is_the_next_process_and_nothing_is_left_behind(rig: Rig
     rig.submit(housekeeping_job(Op.UNLOAD, resident(), "cpu"))
     await rig.quiet()
     await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
-    spare = rig.runner._spare
+    spare = rig.runner._spares.warm
     assert await rig.ask(HELLO, model="fake-large") == "200 hello world"
     assert spare is not None
-    assert rig.runner._processes["cpu"] is spare
+    assert serving(rig.runner, "cpu") is spare
     while rig.runner._background:
         await asyncio.wait_for(asyncio.gather(*rig.runner._background), BOUND_S)
     await rig.runner.close()

@@ -113,8 +113,28 @@ async def test_a_bug_ends_the_task_not_the_poster(monkeypatch: Any) -> None:
     def bug(event: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(scheduler, "_turn", bug)
+    monkeypatch.setattr(scheduler, "_handle", bug)
     outlet = scheduler.submit(chat())
     await asyncio.wait([task], timeout=BOUND_S)
     assert isinstance(task.exception(), ZeroDivisionError)
+    assert repr(scheduler).startswith("<Scheduler broken by ZeroDivisionError()")
     assert len(await asyncio.wait_for(outlet.collect(), BOUND_S)) == 1
+
+
+async def test_it_says_where_it_stands() -> None:
+    scheduler = Scheduler(Snapshot((Slot("cuda:0"), Slot("cuda:1"))))
+    scheduler.steps = Steps()
+    assert repr(scheduler) == (
+        "<Scheduler not begun, serving; 0 events in the inbox; 0 jobs, 0 queued; "
+        "cuda:0: free; cuda:1: free>"
+    )
+    task = await begun(scheduler)
+    route = Route("fake-relay", "m", Vram.EXTERNAL, "cuda:1")
+    scheduler.submit(Job("j1", "r", Op.CHAT, route, None, PlainWire(True)))
+    scheduler.submit(Job("j2", "r", Op.CHAT, route, None, PlainWire(True), patience=60))
+    assert repr(scheduler) == (
+        "<Scheduler caught up, serving; 0 events in the inbox; 2 jobs, 1 queued; "
+        "cuda:0: free; cuda:1: j1 (chat, running)>"
+    )
+    await ended(task)
+    assert repr(scheduler).startswith("<Scheduler ended")

@@ -23,6 +23,7 @@ from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from aistack.wire.base import Answer, Wire
 from aistack.wire.tokens import TokenEvents
+from tests.support.engine_processes import pid_on
 from tests.unit.engines.nanochat.conftest import ask
 from tests.unit.run.conftest import Gates
 
@@ -187,7 +188,7 @@ class Rig:
         return sum(slot.holder is not None for slot in self.scheduler.snapshot.slots)
 
     def pid(self, device: str = "cpu") -> int:
-        return self.runner._processes[device].pid
+        return pid_on(self.runner, device)
 
     async def moved(self) -> None:
         """Wait for the next transition of any job."""

@@ -21,6 +21,7 @@ from aistack.jobs import events as ev
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
+from tests.support.engine_processes import pid_on
 from tests.support.listening import AUDIO, SPOKEN, plain
 from tests.unit.engines.torch.conftest import LONG, NEMO, SENSEVOICE, VAD
 from tests.unit.run.conftest import PlainWire, said
@@ -101,7 +102,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        return self.runner._processes["cpu"].pid
+        return pid_on(self.runner, "cpu")
 
     async def close(self) -> None:
         await asyncio.wait_for(self.runner.close(), BOUND_S)
