@@ -94,7 +94,10 @@ def test_every_text_of_a_state() -> None:
 
 
 def test_a_table_of_models() -> None:
-    models = [{"id": EVIL, "capabilities": [EVIL], "languages": [EVIL]}, {"id": "b"}]
+    models: list[dict[str, Any]] = [
+        {"id": EVIL, "capabilities": [EVIL], "languages": [EVIL]},
+        {"id": "b"},
+    ]
     text = table(models)
     assert harmless(text)
     head, first, second = text.splitlines()

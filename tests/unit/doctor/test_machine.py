@@ -20,7 +20,6 @@ from aistack.config.units import GiB
 from aistack.doctor import machine as doctor_machine
 from aistack.doctor.findings import FindingState
 from aistack.doctor.machine import cards, disk, ports
-from aistack.run import nvml as nvml_reader
 
 
 class NvmlError(Exception):
@@ -55,7 +54,7 @@ def nvml(count: int = 1, fails: Exception | None = None) -> SimpleNamespace:
 def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
     def put(library: Any) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", library)
-        monkeypatch.setattr(nvml_reader.importlib.util, "find_spec", lambda name: library)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: library)
 
     return put
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from aistack.run import nvml as module
 from aistack.run.memory_report import memory
+from aistack.run.nvml import GpuMemory, gpu_memory
 from aistack.run.process import OurProcess
 from aistack.run.process_memory import ps_sizes, resident_sizes
 
@@ -91,7 +91,7 @@ class Nvml(types.ModuleType):
 
 def with_driver(monkeypatch: pytest.MonkeyPatch, nvml: Nvml) -> Nvml:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     return nvml
 
 
@@ -125,3 +125,11 @@ def test_a_driver_that_hides_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     with_driver(monkeypatch, Nvml(tells=False))
     (card,) = memory(["cuda:0"], []).cards
     assert (card.used_mb, card.ours_mb) == (5000, None)
+
+
+def test_the_memory_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read is None: nothing that waits for memory may fail over a device's name."""
+    nvml = with_driver(monkeypatch, Nvml())
+    assert gpu_memory("cuda:0") == gpu_memory("cuda") == GpuMemory(3000 * MB, 8000 * MB)
+    assert [gpu_memory(device) for device in ("cpu", "mps", "cuda:1", "cuda:x")] == [None] * 4
+    assert nvml.depth == 0
