@@ -102,7 +102,7 @@ async def slots(request: web.Request) -> web.StreamResponse:
 
 
 async def line(request: web.Request) -> web.StreamResponse:
-    """The jobs that are queued for a slot."""
+    """Who waits for a slot."""
     return json_answer(
         to_plain(views.line(request.app[SCHEDULER].snapshot, request.app[ADMIN_CONTEXT].unix))
     )
@@ -114,7 +114,7 @@ async def cache(request: web.Request) -> web.StreamResponse:
 
 
 async def gpu(request: web.Request) -> web.StreamResponse:
-    """Memory of the GPUs and of aistack's processes; works without a GPU."""
+    """Memory of the cards and of our processes; works without a card."""
     return json_answer(to_plain(await request.app[ADMIN_CONTEXT].memory()))
 
 
@@ -125,13 +125,13 @@ async def models(request: web.Request) -> web.StreamResponse:
 
 
 async def timeline(request: web.Request) -> web.StreamResponse:
-    """The last `n` jobs (1 to 200, default 60) with their phases."""
+    """The last `n` jobs (1 to 200, 60 if not said) with their phases."""
     n = _number(request, "n", JOBS_DEFAULT, JOBS)
     return json_answer(to_plain(request.app[ADMIN_CONTEXT].history.timeline(n)))
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
-    """The last `n` log lines (1 to 500, default 200) after line number `after`."""
+    """The last `n` log lines (1 to 500, 200 if not said) that came after line number `after`."""
     n = _number(request, "n", LINES_DEFAULT, LINES)
     after = _number(request, "after", 0, 2**53, least=0)
     lines, newest = request.app[ADMIN_CONTEXT].ring.last(n, after)
@@ -140,7 +140,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """Everything the console shows; 304 while nothing has changed since the ETag of the request."""
+    """What the console shows, in one; 304 while nothing has changed since the ETag it sends."""
     office, snapshot = request.app[ADMIN_CONTEXT], request.app[SCHEDULER].snapshot
     told = StateView(
         version=__version__,
@@ -167,7 +167,7 @@ async def state(request: web.Request) -> web.StreamResponse:
 
 
 async def reset_asr_state(request: web.Request) -> web.StreamResponse:
-    """Unload the speech-to-text models of free slots. Models in use, and all others, stay."""
+    """Unload the speech-to-text models of free slots; nothing else, and none that is in use."""
     keeper, snapshot = request.app[ADMIN_CONTEXT].keeper, request.app[SCHEDULER].snapshot
     facts = await request.app[INVENTORY].facts()
     wanted = [
@@ -186,7 +186,7 @@ async def reset_asr_state(request: web.Request) -> web.StreamResponse:
 
 
 async def load(request: web.Request) -> web.StreamResponse:
-    """Load a model into memory. Answered once the load has begun; 503 if every slot is in use."""
+    """Make a model resident. Answered once the load has begun; 503 if every slot is in use."""
     asked = await _asked(request)
     inventory = request.app[INVENTORY]
     resident = views.voice_called(asked.model, await inventory.facts())
@@ -202,7 +202,7 @@ async def load(request: web.Request) -> web.StreamResponse:
 
 
 async def unload(request: web.Request) -> web.StreamResponse:
-    """Release the memory of a model. Answered once that has begun; 503 if the model is in use."""
+    """Give a model's memory back. Answered once that has begun; 503 if the model is in use."""
     asked = await _asked(request)
     for slot in request.app[SCHEDULER].snapshot.slots:
         if slot.resident is not None and slot.resident.model == asked.model:
@@ -292,14 +292,14 @@ def _number(request: web.Request, name: str, default: int, most: int, least: int
 
 
 READS = (
-    ("lock", lock, LockView, "Whether the GPU is in use"),
+    ("lock", lock, LockView, "Whether the card is taken"),
     ("slots", slots, SlotsView, "Every slot and its holder"),
-    ("line", line, LineView, "The queue for the slots"),
+    ("line", line, LineView, "Who waits for a slot"),
     ("cache", cache, CacheView, "Models in memory"),
-    ("gpu", gpu, MemoryView, "Memory of GPUs and processes"),
-    ("models", models, AdminModels, "Models, as the operator sees them"),
+    ("gpu", gpu, MemoryView, "Memory of cards and processes"),
+    ("models", models, AdminModels, "Models as the operator sees them"),
     ("timeline", timeline, TimelineView, "The last jobs and their phases"),
     ("logs", logs, LogTail, "The last log lines"),
-    ("state", state, StateView, "Everything the console shows"),
+    ("state", state, StateView, "What the console shows, in one"),
 )
 """Name below /admin/api, handler, type, summary: `operations` makes routes of them."""

@@ -33,24 +33,24 @@ FORM_MAX = 64 * 1024
 
 
 async def metrics_text(request: web.Request) -> web.StreamResponse:
-    """The metrics that Prometheus scrapes."""
+    """GET /metrics: what Prometheus scrapes."""
     body, content_type = await request.app[EXPOSITION].scrape()
     return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 async def metrics_json(request: web.Request) -> web.StreamResponse:
-    """Counts and latencies of the requests of each capability."""
+    """GET /admin/api/metrics."""
     window = request.app[OBSERVABILITY].window.copy()
     return json_answer(await asyncio.to_thread(window.report, time.time()))
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """The three observability switches, and the size of the captures."""
+    """GET /admin/api/observability."""
     return _told(request.app[OBSERVABILITY])
 
 
 async def toggle(request: web.Request) -> web.StreamResponse:
-    """Turn one switch on or off until the restart: `key` and `value`, as a form or as JSON."""
+    """POST /admin/api/observability/toggle: `key` and `value`, as a form or as JSON."""
     sent = await _fields(request)
     for name in ("key", "value"):
         if name not in sent:
@@ -65,7 +65,7 @@ async def toggle(request: web.Request) -> web.StreamResponse:
 
 
 async def clear_payload(request: web.Request) -> web.StreamResponse:
-    """Delete every captured payload."""
+    """POST /admin/api/observability/clear-payload: remove every capture."""
     observability = request.app[OBSERVABILITY]
     done = asyncio.wrap_future(observability.store.clear())
     try:

@@ -36,7 +36,7 @@ Schema = TypedDict(
         "required": list[str],
         "additionalProperties": "bool | Schema",
         "const": Json,
-        "enum": list[Json],
+        "enum": list[object],
         "default": Json,
         "minimum": float,
         "maximum": float,

@@ -14,8 +14,9 @@ from aistack.errors import Code
 from aistack.jobs import Limits, OutcomeKind, Route, State, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
+from aistack.jobs.busy import refused
 from aistack.jobs.model import Broken, evolve
-from aistack.jobs.states import Step
+from aistack.jobs.states import Op, Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import OLD, PARAKEET, WHISPER
 from tests.unit.jobs.conftest import Walk
@@ -243,3 +244,13 @@ def test_a_model_that_fails_for_weeks_frees_its_slot_every_time(failures: int) -
     after = handle(before, ev.Failed("a", b.BROKEN, lost=True, at=7.0)).snapshot
     assert after.slots[0].holder is None
     assert after.cooling[PARAKEET].until == 7.0 + min(300.0, 10.0 * 2 ** min(failures - 1, 9))
+
+
+@pytest.mark.parametrize("op", Op)
+def test_a_refusal_says_what_runs_how_long_it_takes_and_how_to_queue(op: Op) -> None:
+    known = {"op": op.value, "model": "m", "since_s": 6.2}
+    assert "(m) has been running for 6 s. This " in refused(op, known).message
+    message = refused(op, {**known, "eta_s": 40.4}).message
+    assert "(m) has been running for 6 s (about 40 s left). This " in message
+    assert "retry in 5 s, or send `Prefer: wait=30` to queue" in message
+    assert refused(op, known).extra == {"holder": known}

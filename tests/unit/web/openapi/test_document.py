@@ -165,7 +165,7 @@ def test_the_pattern_of_a_tag_is_what_is_taken(tag: str) -> None:
 
 
 def test_a_downgraded_stream_is_one_warning_one_delta_one_done() -> None:
-    stream = openapi_examples.STREAMED["TranscriptionEvent"]["downgraded"]["value"]
+    stream = str(openapi_examples.STREAMED["TranscriptionEvent"]["downgraded"]["value"])
     kinds = [json.loads(block[6:])["type"] for block in stream.split("\n\n")[:-1]]
     assert kinds == ["warning", "transcript.text.delta", "transcript.text.done"]
 
