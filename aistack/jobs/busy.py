@@ -11,31 +11,31 @@ from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job
 
 
-def holder_of(d: Draft, job: Job) -> dict[str, Any]:
+def holder_of(draft: Draft, job: Job) -> dict[str, Any]:
     """Who holds the slot this job wants, for `error.holder`: op, model, since_s, progress?, eta_s?."""
-    for slot in d.slots:
+    for slot in draft.slots:
         if slot.holder is None or not plan.fits(job, slot):
             continue
-        holder = d.jobs[slot.holder]
+        holder = draft.jobs[slot.holder]
         since = holder.granted if holder.granted is not None else holder.since
         said: dict[str, Any] = {
             "op": holder.op.value,
             "model": holder.route.model,
-            "since_s": round(d.at - since, 3),
+            "since_s": round(draft.at - since, 3),
         }
         progress = holder.progress
         if progress is not None and progress.total:
             share = min(max(progress.done / progress.total, 0.0), 1.0)
             said["progress"] = round(share, 4)
             if share > 0 and holder.ran is not None:
-                said["eta_s"] = round((d.at - holder.ran) * (1 - share) / share, 1)
+                said["eta_s"] = round((draft.at - holder.ran) * (1 - share) / share, 1)
         return said
     return {}
 
 
-def busy_fault(d: Draft, job: Job) -> Fault:
+def busy_fault(draft: Draft, job: Job) -> Fault:
     """The busy 503: names who holds the slot and what was refused."""
-    holder = holder_of(d, job)
+    holder = holder_of(draft, job)
     who = f"{holder['op']} ({holder['model']})" if holder else "another job"
     return errors.busy(
         f"The GPU is busy with {who}, so this {job.op.value} request was not started. "

@@ -45,9 +45,9 @@ class Draft:
         return slots
 
     @property
-    def line(self) -> tuple[str, ...]:
-        line: tuple[str, ...] = self.changes.get("line", self.base.line)
-        return line
+    def queue(self) -> tuple[str, ...]:
+        queue: tuple[str, ...] = self.changes.get("queue", self.base.queue)
+        return queue
 
     @property
     def selected(self) -> Resident | None:
@@ -76,7 +76,7 @@ class Draft:
 
     # --- writing -----------------------------------------------------------------------------------
 
-    def say(self, *effects: Effect) -> None:
+    def emit(self, *effects: Effect) -> None:
         self.effects.extend(effects)
 
     def set(self, **changes: Any) -> None:
@@ -109,22 +109,22 @@ class Draft:
         self.transitions.append(Transition(changed, source, self.event, changed.phase, self.at))
         return changed
 
-    def leave_line(self, job: Job) -> None:
-        self.changes["line"] = tuple(job_id for job_id in self.line if job_id != job.id)
+    def leave_queue(self, job: Job) -> None:
+        self.changes["queue"] = tuple(job_id for job_id in self.queue if job_id != job.id)
 
     def release(self, job: Job) -> None:
         """Give the job's slot back."""
         self.set_slot(self.slot_of(job).device, holder=None)
 
     def end(self, job: Job, source: Phase | None, outcome: Outcome) -> None:
-        """The job is DONE: out of line, slot and book; Discard is its last effect."""
+        """The job is DONE: out of queue, slot and book; Discard is its last effect."""
         if job.slot is not None:
             self.release(job)
-        if job.id in self.line:
-            self.leave_line(job)
+        if job.id in self.queue:
+            self.leave_queue(job)
         done = evolve(job, state=State.DONE, step=None, since=self.at, outcome=outcome)
         self.transitions.append(Transition(done, source, self.event, Phase.DONE, self.at))
-        self.say(Discard(job.id))
+        self.emit(Discard(job.id))
         if job.id in self.jobs:
             if not self._jobs_copied:
                 self.jobs = dict(self.jobs)

@@ -19,27 +19,28 @@ from aistack.wire.base import Answer, StreamHead
 class Evict:
     """End our engine on `device`; `everything`: also unload what others hold on that card.
 
-    `beside`: a model for which our engine may be spared, if there is room for both.
+    `side_by_side`: the model that is to come. If there is room for both, our engine may be kept until
+    that one is ready.
     """
 
     job_id: str
     device: str
     everything: bool
-    beside: Resident | None = None
+    side_by_side: Resident | None = None
 
 
 @frozen(slots=False)
 class Load:
     """Make `resident` resident on `device`, which is empty.
 
-    `beside`: an engine of ours was spared there. It is ended once the new model is ready, before that
-    is reported; if the load fails, it stays.
+    `side_by_side`: an engine of ours was kept there. It is ended once the new model is ready, before
+    that is reported; if the load fails, it stays.
     """
 
     job_id: str
     device: str
     resident: Resident
-    beside: bool = False
+    side_by_side: bool = False
 
 
 @frozen(slots=False)
@@ -111,6 +112,14 @@ class Discard:
     """The job is over: drop what it owned. Always its last effect."""
 
     job_id: str
+
+
+Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
+"""What the client of a job gets: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
+
+
+def noop() -> None:
+    """What `Discard` calls for a job that owns nothing."""
 
 
 Effect = (

@@ -29,13 +29,13 @@ class ClientGone:
 class Evicted:
     """The step EVICT is over: the memory is back.
 
-    `spared`: our engine is still there, because there is room beside it for the model that may be
-    loaded beside it; only what others held was evicted.
+    `kept`: our engine is still there, because there is room for the model that is to come side by
+    side with it; only what others held was evicted.
     """
 
     job_id: str
     at: float = 0.0
-    spared: bool = False
+    kept: bool = False
 
 
 @frozen(slots=False)
@@ -112,10 +112,10 @@ class RenderFailed:
 
 @frozen(slots=False)
 class WaitExpired:
-    """A job in line has stood there as long as it may; `turn` tells a stale timer from a live one."""
+    """A queued job has waited as long as it may; `wait_no` tells a stale timer from a live one."""
 
     job_id: str
-    turn: int = 0
+    wait_no: int = 0
     at: float = 0.0
 
 

@@ -51,7 +51,7 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
                 _apply(draft, job, event)
         case _:
             _apply(draft, snapshot.jobs.get(event.job_id), event)
-    if draft.changes and draft.line:
+    if draft.changes and draft.queue:
         _release(draft)
     return draft.commit()
 
@@ -81,20 +81,20 @@ def _vanished(draft: Draft, event: ev.Vanished) -> None:
 
 
 def _release(draft: Draft) -> None:
-    """While someone in line may take a free slot, the first who may becomes its holder."""
-    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.line):
+    """While a queued job may take a free slot, the first who may becomes its holder."""
+    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.queue):
         pass
 
 
 def _served(draft: Draft, job: Job) -> bool:
-    """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
+    """Dequeue the job if it may have a slot now, or is a swap with nothing left to change."""
     if job.reached and not plan.unreached(draft, job):
         complete(draft, job, Phase.WAITING)
         return True
     slot = plan.choose(draft, job)
     if slot is None:
         return False
-    draft.leave_line(job)
+    draft.leave_queue(job)
     grant(draft, job, Phase.WAITING, slot.device)
     return True
 
@@ -114,11 +114,11 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
         case ev.Failed() | ev.Stopped():
             return ev.Failed(job.id, errors.internal(), event.lost, event.at)
         case ev.Evicted():
-            return ev.Failed(job.id, errors.internal(), not event.spared, event.at)
+            return ev.Failed(job.id, errors.internal(), not event.kept, event.at)
         case ev.Loaded():
-            # What was spared is gone by now; what took its place must not be taken for it.
-            spared = job.slot is not None and snapshot.slot(job.slot).resident is not None
-            return ev.Failed(job.id, errors.internal(), spared, event.at)
+            # What was kept is gone by now; what took its place must not be taken for it.
+            kept = job.slot is not None and snapshot.slot(job.slot).resident is not None
+            return ev.Failed(job.id, errors.internal(), kept, event.at)
         case ev.Finished():
             return ev.Failed(job.id, errors.internal(), False, event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():

@@ -57,7 +57,7 @@ class Route:
 class Outcome:
     """How a job ended, and the fault if there was one."""
 
-    ended: OutcomeKind
+    kind: OutcomeKind
     fault: Fault | None = None
 
 
@@ -68,7 +68,7 @@ class Job:
     `streams`: its wire sends chunks as they come; asked once, at submission, so that being granted a
     slot runs no wire code in another job's reaction.
 
-    `patience` is how long its caller is willing to stand in line; `turn` counts how often it stood
+    `max_wait_s` is how long its caller is willing to be queued; `wait_no` counts how often it stood
     there; `opened`: response headers are out; `answered`: a SWAP has had its 202; `reached`: slots
     a SWAP has already changed; `parts`: chunks kept for a whole answer. `submitted`, `granted`,
     `ran` and `first` are when it came, got its slot, was told to run and showed its first byte.
@@ -81,14 +81,14 @@ class Job:
     route: Route
     request: Any
     wire: Wire
-    patience: float = 0.0
+    max_wait_s: float = 0.0
     state: State = State.ADMITTED
     since: float = 0.0
     submitted: float = 0.0
     granted: float | None = None
     ran: float | None = None
     first: float | None = None
-    turn: int = 0
+    wait_no: int = 0
     slot: str | None = None
     step: Step | None = None
     streams: bool = False
@@ -134,7 +134,7 @@ class Slot:
 class Limits:
     """The machine's settings; all times in seconds."""
 
-    line_max: int = 16
+    max_queued: int = 16
     open_after: float = 15.0
     housekeeping_wait: float = 5.0
     swap_drain: float = 60.0
@@ -154,13 +154,13 @@ class Broken:
 class Snapshot:
     """The whole service at one moment.
 
-    `line` is in order of service. `selected` is what `/generate` uses; `cooling` remembers failed
+    `queue` is in order of service. `selected` is what `/generate` uses; `cooling` remembers failed
     loads (an entry with one failure refuses nothing yet).
     """
 
     slots: tuple[Slot, ...]
     jobs: Mapping[str, Job] = field(factory=dict)
-    line: tuple[str, ...] = ()
+    queue: tuple[str, ...] = ()
     selected: Resident | None = None
     selected_ok: bool = False
     cooling: Mapping[Resident, Broken] = field(factory=dict)

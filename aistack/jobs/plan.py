@@ -100,15 +100,15 @@ def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load |
     if slot.resident == wanted:
         return None if job.op in (Op.SWAP, Op.LOAD) else run
     if evicted:
-        return Step.LOAD, Load(job.id, slot.device, wanted, beside=slot.resident is not None)
+        return Step.LOAD, Load(job.id, slot.device, wanted, side_by_side=slot.resident is not None)
     # The old weights of a swap are worth keeping until the new ones are there; another engine is not.
     swaps = job.op is Op.SWAP and slot.resident is not None and slot.resident.backend == wanted.backend
-    beside = wanted if swaps else None
-    return Step.EVICT, Evict(job.id, slot.device, everything=True, beside=beside)
+    side_by_side = wanted if swaps else None
+    return Step.EVICT, Evict(job.id, slot.device, everything=True, side_by_side=side_by_side)
 
 
 def callers(jobs: Iterable[Job]) -> int:
-    """How many of these jobs are callers (a SWAP takes no place in the line)."""
+    """How many of these jobs are callers (a SWAP takes no place in the queue)."""
     return sum(job.op is not Op.SWAP for job in jobs)
 
 

@@ -12,7 +12,7 @@ class State(Enum):
     """Where a job is. The contract's five words."""
 
     ADMITTED = "admitted"
-    """Accepted: it stands in line, or holds the slot while its model is made ready."""
+    """Accepted: it is queued, or holds the slot while its model is made ready."""
     RUNNING = "running"
     """Its backend was told to run; the client has seen nothing yet."""
     STREAMING = "streaming"
@@ -81,4 +81,4 @@ class OutcomeKind(Enum):
     CANCELLED = "cancelled"
     """Its client left."""
     REVOKED = "revoked"
-    """The service stopped while it ran or stood in line."""
+    """The service stopped while it ran or was queued."""

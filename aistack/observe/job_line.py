@@ -52,14 +52,14 @@ def done_fields(transition: Transition) -> dict[str, Any]:
     job, at = transition.job, transition.at
     outcome = job.outcome
     fault = outcome.fault if outcome is not None else None
-    left = outcome is not None and outcome.ended is OutcomeKind.CANCELLED
+    left = outcome is not None and outcome.kind is OutcomeKind.CANCELLED
     kind = ErrorKind.CANCELLED if left else fault.kind if fault is not None else None
     fields: dict[str, Any] = {
         **job_ids(job),
         "op": job.op.value,
         "backend": job.route.backend,
         "model": job.route.model,
-        "outcome": outcome.ended.value if outcome is not None else None,
+        "outcome": outcome.kind.value if outcome is not None else None,
         "kind": kind.word if kind is not None else None,
         "code": fault.code.value if fault is not None else Code.CANCELLED.value if left else None,
         "status": status_of(job),
@@ -86,7 +86,7 @@ def status_of(job: Job) -> int | None:
     outcome = job.outcome
     if job.op in HOUSEKEEPING or outcome is None:
         return None
-    if outcome.ended is OutcomeKind.CANCELLED:
+    if outcome.kind is OutcomeKind.CANCELLED:
         return ErrorKind.CANCELLED.status
     if outcome.fault is not None:
         return outcome.fault.status

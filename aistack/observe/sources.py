@@ -90,7 +90,7 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
         ("device",),
         [((s.device,), now - (job.granted or now)) for s, job in held],
     )
-    yield gauge("aistack_line_length", "Jobs standing in line.", (), [((), float(len(snapshot.line)))])
+    yield gauge("aistack_line_length", "Jobs standing in line.", (), [((), float(len(snapshot.queue)))])
     yield gauge(
         "aistack_resident_model",
         "1 for the model that an engine of ours holds on the card.",

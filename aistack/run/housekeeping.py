@@ -109,7 +109,7 @@ class Housekeeping:
     async def unload(self, resident: Resident, device: str) -> bool:
         """Unload the model if its slot is free; whether it was. Raises TimeoutError."""
         ended = await self._reach(housekeeping_job(Op.UNLOAD, resident, device), Phase.DONE, UNLOAD_S)
-        return ended.outcome is not None and ended.outcome.ended is OutcomeKind.OK
+        return ended.outcome is not None and ended.outcome.kind is OutcomeKind.OK
 
     async def _reach(self, job: Job, phase: Phase | None, bound_s: float) -> Job:
         """The submitted job once it is in `phase`, or anywhere if none."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
-
-Said = Respond | OpenStream | Emit | CloseStream | AbortStream
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, Reply, Respond
 
 WINDOW = 1024 * 1024
 """Bytes that may wait for a slow client before its upstream is no longer read."""
@@ -24,7 +22,7 @@ class Outlet:
     """A queue of answers with a single reader."""
 
     def __init__(self, window: int = WINDOW, slow_s: float = SLOW_S) -> None:
-        self._said: deque[Said] = deque()
+        self._replies: deque[Reply] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -32,9 +30,9 @@ class Outlet:
         self._window = window
         self._slow_left = slow_s
 
-    def put(self, effect: Said) -> None:
+    def put(self, effect: Reply) -> None:
         """Hand over the next part of the answer; never waits."""
-        self._said.append(effect)
+        self._replies.append(effect)
         if isinstance(effect, Emit):
             self._pending += len(effect.frame)
             if self._pending >= self._window:
@@ -45,17 +43,17 @@ class Outlet:
     @property
     def waiting(self) -> bool:
         """Whether the next part is there already."""
-        return bool(self._said)
+        return bool(self._replies)
 
-    async def get(self) -> Said:
+    async def get(self) -> Reply:
         """The next part of the answer."""
-        while not self._said:
+        while not self._replies:
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        effect = self._said.popleft()
+        effect = self._replies.popleft()
         if isinstance(effect, Emit):
             self._pending -= len(effect.frame)
             if self._pending < self._window:
@@ -74,7 +72,7 @@ class Outlet:
         finally:
             self._slow_left = max(0.0, self._slow_left - (loop.time() - began))
 
-    async def collect(self) -> list[Said]:
+    async def collect(self) -> list[Reply]:
         """The whole answer, for tests and for callers without a socket."""
         answer = [await self.get()]
         while not isinstance(answer[-1], Respond | CloseStream | AbortStream):

@@ -191,7 +191,7 @@ class Runner:
             # A load follows: it may want the spare there is, which a new one would replace.
             self._spare_due = process.settings
         if await self._spares(evict):
-            return ev.Evicted(evict.job_id, spared=True)
+            return ev.Evicted(evict.job_id, kept=True)
         process = self._processes.pop(evict.device, None)
         if process is not None:
             await process.reap(evict.device)
@@ -212,10 +212,10 @@ class Runner:
     async def _spares(self, evict: Evict) -> bool:
         """Whether our engine may stay while the model of the step that follows is loaded beside it."""
         process = self._processes.get(evict.device)
-        if self._beside is None or evict.beside is None or process is None:
+        if self._beside is None or evict.side_by_side is None or process is None:
             return False
         try:
-            room = await self._beside(self._spec(evict.beside, evict.device))
+            room = await self._beside(self._spec(evict.side_by_side, evict.device))
         except errors.BackendFault:
             return False
         log.info("room beside" if room else "no room beside", device=evict.device, job_id=evict.job_id)
@@ -227,10 +227,10 @@ class Runner:
         settings = self._engines.get(load.resident.backend)
         if settings is None:
             fault = load_failed(errors.GATEWAY, load.resident.model, "its engine is not configured")
-            return ev.Failed(load.job_id, fault, lost=not load.beside)
+            return ev.Failed(load.job_id, fault, lost=not load.side_by_side)
         await self._burial(load.device)
         ghosts = [self._loading.pop(load.device, None)]
-        if not load.beside:
+        if not load.side_by_side:
             ghosts.append(self._processes.pop(load.device, None))
         for ghost in ghosts:
             if ghost is not None:
@@ -239,13 +239,13 @@ class Runner:
             spec = self._spec(load.resident, load.device)
             process = await self._take(settings)
         except errors.BackendFault as exc:
-            return ev.Failed(load.job_id, exc.fault, lost=not load.beside)
+            return ev.Failed(load.job_id, exc.fault, lost=not load.side_by_side)
         except OSError:
             log.exception("engine process could not be started", engine=settings.name)
             fault = load_failed(
                 settings.provider, load.resident.model, "its process could not be started"
             )
-            return ev.Failed(load.job_id, fault, lost=not load.beside)
+            return ev.Failed(load.job_id, fault, lost=not load.side_by_side)
         step.process = process
         self._loading[load.device] = process
         report = await child_load(process, load, spec, self._post)
@@ -253,9 +253,9 @@ class Runner:
             await self._arrived(process, load)
         else:
             self.lost[settings.name, "load"] += 1
-            # What was spared is still there, or its death is told before this.
+            # What was kept is still there, or its death is told before this.
             await self._burial(load.device)
-            if load.beside and isinstance(report, ev.Failed):
+            if load.side_by_side and isinstance(report, ev.Failed):
                 report = attrs.evolve(report, lost=False)
         del self._loading[load.device]
         owed, self._spare_due = self._spare_due, None
@@ -264,7 +264,7 @@ class Runner:
         return report
 
     async def _arrived(self, process: EngineProcess, load: Load) -> None:
-        """The new engine takes its place; what was spared for so long goes now."""
+        """The new engine takes its place; what was kept until now goes."""
         await self._burial(load.device)
         old = self._processes.pop(load.device, None)
         if old is not None:

@@ -29,14 +29,16 @@ from aistack.jobs.effects import (
     Evict,
     Load,
     OpenStream,
+    Reply,
     Respond,
     Run,
     SetTimer,
+    noop,
 )
 from aistack.jobs.machine import handle, recovery
 from aistack.jobs.model import Job, Snapshot, Transition, evolve
 from aistack.jobs.reaction import Reaction
-from aistack.run.outlet import SLOW_S, Outlet, Said
+from aistack.run.outlet import SLOW_S, Outlet
 from aistack.wire.base import refusal
 
 log = structlog.get_logger("aistack.scheduler")
@@ -52,10 +54,6 @@ class Steps(Protocol):
     def start(self, effect: Evict | Load | Run) -> None: ...
 
     def cancel(self, job_id: str) -> None: ...
-
-
-def nothing() -> None:
-    """The discard of a job that owns nothing."""
 
 
 class Scheduler:
@@ -87,7 +85,7 @@ class Scheduler:
 
     # --- what others call ----------------------------------------------------------------------------
 
-    def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Outlet:
+    def submit(self, job: Job, discard: Callable[[], None] = noop) -> Outlet:
         """Ask for a job to be done; `discard` is called exactly once when it is over."""
         outlet = Outlet(slow_s=self._slow_s)
         if self._closed:
@@ -219,7 +217,7 @@ class Scheduler:
                 assert self.steps is not None
                 self.steps.cancel(effect.job_id)
             case Respond() | OpenStream() | Emit() | CloseStream() | AbortStream():
-                self._say(effect)
+                self._reply(effect)
             case SetTimer():
                 loop = asyncio.get_running_loop()
                 timer = loop.call_later(effect.seconds, self.post, effect.event)
@@ -229,7 +227,7 @@ class Scheduler:
             case _:
                 assert_never(effect)
 
-    def _say(self, effect: Said) -> None:
+    def _reply(self, effect: Reply) -> None:
         outlet = self._outlets.get(effect.job_id)
         if outlet is not None:
             outlet.put(effect)
@@ -239,7 +237,7 @@ class Scheduler:
         for timer in self._timers.pop(job_id, ()):
             timer.cancel()
         self._outlets.pop(job_id, None)
-        discard = self._discards.pop(job_id, nothing)
+        discard = self._discards.pop(job_id, noop)
         try:
             discard()
         except OSError:

@@ -57,7 +57,7 @@ def assemble(
         targets.pop("espeak", None)  # its route is among those of the relays
     inventory = Inventory(config, engines=targets)
     limits = Limits(
-        line_max=config.slots.line_max,
+        max_queued=config.slots.line_max,
         open_after=config.slots.open_after_s,
         swap_drain=config.inference.swap_drain_s,
     )

@@ -14,12 +14,12 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 from aiohttp_sse import EventSourceResponse
 
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Reply, Respond, noop
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
 from aistack.web import instrumentation as observed
 from aistack.web.faults import cut
-from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
+from aistack.web.keys import CONFIG, LOST, Outlet, Scheduler
 from aistack.web.stall_timer import StallTimer
 from aistack.wire.base import Answer, StreamHead
 
@@ -35,7 +35,7 @@ async def deliver(
     request: web.Request,
     scheduler: Scheduler,
     job: Job,
-    discard: Callable[[], None] = nothing,
+    discard: Callable[[], None] = noop,
     extra_headers: Headers = (),
 ) -> web.StreamResponse:
     """Submit the job and write what comes of it. `discard` is called once when the job is over."""

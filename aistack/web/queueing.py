@@ -34,7 +34,7 @@ class QueueWish:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def patience(prefer: list[str], slots: Slots) -> QueueWish:
+def queue_wish(prefer: list[str], slots: Slots) -> QueueWish:
     """From the values of all `Prefer` headers (RFC 7240); the first valid `wait` counts.
 
     Without one the setting applies. The wish is capped, and the answer says to what.

@@ -14,7 +14,7 @@ from aistack.jobs.states import Op
 from aistack.web.delivery import deliver
 from aistack.web.internal import handlers as internal
 from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
-from aistack.web.queueing import patience, refuse_unread
+from aistack.web.queueing import queue_wish, refuse_unread
 from aistack.web.request_id import request_id
 from aistack.web.upload.bodies import read_body
 from aistack.wire.relay import Relayed, RelayWire
@@ -23,7 +23,7 @@ from aistack.wire.relay import Relayed, RelayWire
 async def completions(request: web.Request) -> web.StreamResponse:
     """A chat completion, whole or streamed, by a model of the local Ollama."""
     settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
-    waits = patience(request.headers.getall("Prefer", []), settings.slots)
+    waits = queue_wish(request.headers.getall("Prefer", []), settings.slots)
     now = asyncio.get_running_loop().time()
     refuse_unread(request, scheduler.snapshot, Op.CHAT, waits.seconds > 0, now)
     body = await read_body(request, settings.server.max_json_bytes, settings.server.upload_idle_s)
@@ -38,7 +38,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         request.app[UPSTREAMS].chat_route(asked.model),
         asked,
         RelayWire(kind),
-        patience=waits.seconds,
+        max_wait_s=waits.seconds,
         context={
             "client": request.remote or "",
             "bytes_in": len(body),

@@ -27,7 +27,7 @@ from aistack.web.delivery import deliver
 from aistack.web.faults import cut
 from aistack.web.gateway import voice
 from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
-from aistack.web.queueing import patience, refuse_unread
+from aistack.web.queueing import queue_wish, refuse_unread
 from aistack.web.request_id import request_id
 from aistack.web.upload.raw import body_of
 from aistack.wire.relay import Relayed, RelayWire, content_type_of, end_to_end, length_of
@@ -47,7 +47,7 @@ async def audio(request: web.Request) -> web.StreamResponse:
     # HEAD answers like GET without a body; the container itself refuses it with 405.
     method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
     plain = relay_request(method, request.raw_path)
-    waits = patience(request.headers.getall("Prefer", []), settings.slots)
+    waits = queue_wish(request.headers.getall("Prefer", []), settings.slots)
     if plain.takes_slot:
         now = asyncio.get_running_loop().time()
         refuse_unread(request, scheduler.snapshot, Op.SPEAK, waits.seconds > 0, now)
@@ -80,7 +80,7 @@ def _job(request: web.Request, asked: Any, seconds: float, size: int) -> Job:
         request.app[UPSTREAMS].speech_route(),
         asked,
         RelayWire(Relayed.SPEECH),
-        patience=seconds,
+        max_wait_s=seconds,
         context={"client": request.remote or "", "bytes_in": size, "format": "relay"},
     )
 

@@ -16,7 +16,7 @@ from aistack.jobs.states import Op
 from aistack.routing.choose import Chosen
 from aistack.web.delivery import deliver
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER
-from aistack.web.queueing import patience, refuse_unread
+from aistack.web.queueing import queue_wish, refuse_unread
 from aistack.web.request_id import request_id
 from aistack.web.upload.form import Received, receive_audio
 from aistack.wire.transcript import transcript_wire
@@ -35,7 +35,7 @@ async def translations(request: web.Request) -> web.StreamResponse:
 async def _listen(request: web.Request, translate: bool) -> web.StreamResponse:
     settings = request.app[CONFIG]
     scheduler = request.app[SCHEDULER]
-    waits = patience(request.headers.getall("Prefer", []), settings.slots)
+    waits = queue_wish(request.headers.getall("Prefer", []), settings.slots)
     now = asyncio.get_running_loop().time()
     refuse_unread(request, scheduler.snapshot, Op.TRANSCRIBE, waits.seconds > 0, now)
     async with receive_audio(request, settings.server) as received:
@@ -49,7 +49,7 @@ async def _listen(request: web.Request, translate: bool) -> web.StreamResponse:
             chosen.route,
             to_hear(asked, chosen, translated, settings.whisper.batched),
             transcript_wire(asked, chosen.model_id, translated),
-            patience=waits.seconds,
+            max_wait_s=waits.seconds,
             context={
                 "client": request.remote or "",
                 "bytes_in": received.spool.bytes,

@@ -48,7 +48,7 @@ def job(request: web.Request, body: bytes, seconds: float) -> Job:
         Route(ENGINE, EMBEDDED_ID, Vram.OWN),
         asked,
         SpeechWire(asked.format),
-        patience=seconds,
+        max_wait_s=seconds,
         context={"client": request.remote or "", "bytes_in": len(body), "format": asked.format},
     )
 

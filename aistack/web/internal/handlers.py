@@ -23,7 +23,7 @@ from aistack.web.internal import trace
 from aistack.web.internal.body import ChatAsked, Defaults, chat_request, generate_request, swap_tag
 from aistack.web.internal.stats import GenerationFigures
 from aistack.web.keys import CONFIG, MODEL_ROOT, SCHEDULER, LocalWeights
-from aistack.web.queueing import patience
+from aistack.web.queueing import queue_wish
 from aistack.web.request_id import request_id
 from aistack.web.upload.bodies import read_json
 from aistack.wire.accepted import SwapAnswer
@@ -65,7 +65,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     config = request.app[CONFIG]
     body = await read_json(request, config.server)
     asked = generate_request(body, defaults(request), config.inference.tolerate_unknown_fields)
-    waits = patience(request.headers.getall("Prefer", []), config.slots)
+    waits = queue_wish(request.headers.getall("Prefer", []), config.slots)
     seconds = waits.seconds if waits.headers else config.inference.wait_s
     return await _deliver(request, asked, TokenEvents(), seconds, waits.headers)
 
@@ -73,7 +73,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def chat(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
     """/v1/chat/completions for the current tag: called by the chat handler when `serves` says so."""
     asked: ChatAsked = chat_request(body, defaults(request))
-    waits = patience(request.headers.getall("Prefer", []), request.app[CONFIG].slots)
+    waits = queue_wish(request.headers.getall("Prefer", []), request.app[CONFIG].slots)
     wire = ChatCompletion(
         f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]), asked.stream, asked.usage
     )
@@ -113,7 +113,7 @@ async def _deliver(
         route,
         asked,
         wire,
-        patience=seconds,
+        max_wait_s=seconds,
         context=context,
     )
     return await deliver(request, request.app[SCHEDULER], job, extra_headers=headers)

@@ -42,7 +42,7 @@ class GenerationFigures:
 
     def _ended(self, job: Job, at: float) -> None:
         self.requests += 1
-        self.failures += job.outcome is not None and job.outcome.ended is OutcomeKind.FAILED
+        self.failures += job.outcome is not None and job.outcome.kind is OutcomeKind.FAILED
         made = made_by(job)
         self.tokens += made
         self._recent.append((at, made))
@@ -51,9 +51,9 @@ class GenerationFigures:
     def _swap(self, transition: Transition) -> None:
         job = transition.job
         outcome = job.outcome
-        if outcome is not None and outcome.ended is OutcomeKind.REJECTED and not job.answered:
+        if outcome is not None and outcome.kind is OutcomeKind.REJECTED and not job.answered:
             return
-        status = "running" if outcome is None else "ok" if outcome.ended is OutcomeKind.OK else "failed"
+        status = "running" if outcome is None else "ok" if outcome.kind is OutcomeKind.OK else "failed"
         fault = outcome.fault if outcome is not None else None
         self.last_swap = {
             "model_tag": job.route.model,
@@ -92,7 +92,7 @@ class GenerationFigures:
                 for place, slot in enumerate(snapshot.slots)
             ],
             "model_tag": selected.model if selected is not None else None,
-            "queue_depth": sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.line),
+            "queue_depth": sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.queue),
             "tokens_generated_total": self.tokens + under_way,
             "tokens_per_second": round(recent / WINDOW_S, 3),
             "active_generations": len(running),

@@ -266,7 +266,7 @@ class Speaker:
 
     def _note(self, transition: Any) -> None:
         if transition.target.value == "done":
-            self.done.append(transition.job.outcome.ended.value)
+            self.done.append(transition.job.outcome.kind.value)
 
     def job(self, request: SynthesisRequest) -> Job:
         route = Route("espeak", "espeak-ng", Vram.OWN)

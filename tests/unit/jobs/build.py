@@ -64,37 +64,37 @@ STREAM = FakeWire(streams=True)
 RELAYED = FakeWire(streams=True, clean=False, shows=False)
 
 
-def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, patience: float = 0.0) -> Job:
+def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, max_wait_s: float = 0.0) -> Job:
     """A job as a handler submits it."""
-    return Job(job_id, f"request-{job_id}", op, route, f"ask {job_id}", wire, patience)
+    return Job(job_id, f"request-{job_id}", op, route, f"ask {job_id}", wire, max_wait_s)
 
 
 def listen(
     job_id: str,
     model: Resident = WHISPER,
     wire: Any = WHOLE,
-    patience: float = 0.0,
+    max_wait_s: float = 0.0,
     device: str | None = None,
 ) -> Job:
     """A transcription by one of our engines."""
     return job(
-        job_id, Op.TRANSCRIBE, Route(model.backend, model.model, Vram.OWN, device), wire, patience
+        job_id, Op.TRANSCRIBE, Route(model.backend, model.model, Vram.OWN, device), wire, max_wait_s
     )
 
 
-def chat(job_id: str, wire: Any = STREAM, patience: float = 0.0, device: str = "gpu0") -> Job:
+def chat(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
     """A chat by someone else's server that loads into our card."""
-    return job(job_id, Op.CHAT, Route("ollama", "llama", Vram.EXTERNAL, device), wire, patience)
+    return job(job_id, Op.CHAT, Route("ollama", "llama", Vram.EXTERNAL, device), wire, max_wait_s)
 
 
-def speak(job_id: str, wire: Any = STREAM, patience: float = 0.0, device: str = "gpu0") -> Job:
+def speak(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
     """Speech by a container with a fixed share of the card."""
-    return job(job_id, Op.SPEAK, Route("qwen_tts", "qwen", Vram.RESERVED, device), wire, patience)
+    return job(job_id, Op.SPEAK, Route("qwen_tts", "qwen", Vram.RESERVED, device), wire, max_wait_s)
 
 
-def generate(job_id: str, wire: Any = STREAM, patience: float = 0.0) -> Job:
+def generate(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0) -> Job:
     """A generation by the selected weights."""
-    return job(job_id, Op.GENERATE, Route("nanochat", SELECTED, Vram.OWN), wire, patience)
+    return job(job_id, Op.GENERATE, Route("nanochat", SELECTED, Vram.OWN), wire, max_wait_s)
 
 
 def _own(job_id: str, op: Op, model: Resident, device: str | None) -> Job:
@@ -127,10 +127,10 @@ def service(
 
 
 def with_job(snapshot: Snapshot, held: Job) -> Snapshot:
-    """The snapshot with `held` in the book: in its slot if it has one, else in line."""
+    """The snapshot with `held` in the book: in its slot if it has one, else in the queue."""
     jobs = {**snapshot.jobs, held.id: held}
     if held.slot is None:
-        return evolve(snapshot, jobs=jobs, line=(*snapshot.line, held.id))
+        return evolve(snapshot, jobs=jobs, queue=(*snapshot.queue, held.id))
     slots = tuple(
         evolve(slot, holder=held.id) if slot.device == held.slot else slot for slot in snapshot.slots
     )

@@ -2,7 +2,7 @@
 
 Every script runs with a wire that breaks down at a chosen call of each chosen method. Whatever
 happens: the slot is free once the step has reported, the client got at most one well-formed answer,
-Discard came exactly once and last, and the next in line was served in full.
+Discard came exactly once and last, and the next in the queue was served in full.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def plans() -> list[dict[str, int]]:
 
 
 def play(script: str, wire: Any) -> Driver:
-    """Run the script for `j`; `k` stands in line. Reports come only from steps that are out."""
+    """Run the script for `j`; `k` is queued. Reports come only from steps that are out."""
     driver = Driver(b.service(b.PARAKEET))
     driver.submit(b.listen("j", wire=wire))
-    driver.submit(b.listen("k", patience=9.0))
+    driver.submit(b.listen("k", max_wait_s=9.0))
     for word in script.split():
         wanted = REPORTED_BY.get(word)
         step = driver.steps.get("j")
@@ -126,7 +126,7 @@ def test_the_slot_is_free_once_the_step_has_reported(script: str, streams: bool)
     good = b.FakeWire(streams=streams)
     for plan in plans():
         driver = play(without_open(SCRIPTS[script], streams), BadWire(good, plan))
-        context = (plan, driver.raised, driver.said)
+        context = (plan, driver.raised, driver.effects)
         assert "j" not in driver.snapshot.jobs and "j" not in driver.steps, context
         assert driver.snapshot.slots[0].holder != "j", context
         answer = driver.answer("j")
@@ -151,7 +151,7 @@ def serve_next(driver: Driver, context: Any) -> None:
     if "k" in driver.steps:
         driver.hand_in(ev.Finished("k", b.RESULT))
     assert driver.answer("k") == "RD", context
-    assert driver.said["k"][-2].answer.status == 200, context  # type: ignore[union-attr]
+    assert driver.effects["k"][-2].answer.status == 200, context  # type: ignore[union-attr]
     assert not driver.snapshot.jobs, context
 
 
@@ -163,15 +163,15 @@ def test_with_a_good_format_nothing_is_raised(script: str) -> None:
 
 
 @pytest.mark.parametrize("plan", plans(), ids=str)
-def test_a_bad_format_in_line_does_not_touch_the_holder(plan: dict[str, int]) -> None:
+def test_a_queued_bad_format_does_not_touch_the_holder(plan: dict[str, int]) -> None:
     """Granting runs no code of the next job's format in the holder's reaction."""
     driver = Driver(b.service(b.WHISPER))
     driver.submit(b.listen("k"))
-    driver.submit(b.listen("j", wire=BadWire(b.STREAM, plan), patience=9.0))
+    driver.submit(b.listen("j", wire=BadWire(b.STREAM, plan), max_wait_s=9.0))
     before = list(driver.raised)
     driver.hand_in(ev.Finished("k", b.RESULT))
     assert driver.answer("k") == "RD"
-    assert driver.said["k"][-2].answer.status == 200  # type: ignore[union-attr]
+    assert driver.effects["k"][-2].answer.status == 200  # type: ignore[union-attr]
     assert driver.raised == before
 
 
@@ -179,7 +179,7 @@ def test_trace_the_only_report_while_the_body_raises() -> None:
     """Submitted, Loaded, Finished while `wire.body` raises: the slot was held for ever."""
     driver = play("evicted loaded finished", BadWire(b.WHOLE, {"body": 0}))
     assert driver.raised == ["Finished: body"]
-    answer = driver.said["j"][-2]
+    answer = driver.effects["j"][-2]
     assert isinstance(answer, do.Respond) and answer.answer.status == 500
     assert b'"internal_error"' in answer.answer.body
 
@@ -189,7 +189,7 @@ def test_a_chunk_that_cannot_be_formatted_stops_the_work_and_holds_the_slot() ->
     driver.submit(b.listen("j", wire=BadWire(b.STREAM, {"frame": 1})))
     driver.hand_in(EVENTS["produced"])
     driver.hand_in(EVENTS["produced"])
-    assert [type(effect).__name__ for effect in driver.said["j"]][-3:] == [
+    assert [type(effect).__name__ for effect in driver.effects["j"]][-3:] == [
         "Emit",
         "CloseStream",
         "Cancel",
@@ -229,7 +229,7 @@ def holding(phase: Phase) -> Snapshot:
     ("event", "kind", "lost"),
     [
         (ev.Evicted("j", 7.0), ev.Failed, True),
-        (ev.Evicted("j", 7.0, spared=True), ev.Failed, False),
+        (ev.Evicted("j", 7.0, kept=True), ev.Failed, False),
         (ev.Loaded("j", 7.0), ev.Failed, True),
         (ev.Finished("j", b.RESULT, 7.0), ev.Failed, False),
         (ev.Failed("j", b.BROKEN, False, 7.0), ev.Failed, False),
@@ -257,7 +257,7 @@ def test_recovery_is_accepted_by_every_holder(
         assert after.snapshot.slots[0].holder is None
         assert after.snapshot.slots[0].resident == (None if lost else b.WHISPER)
         wanted = OutcomeKind.CANCELLED if phase is Phase.CANCELLED else OutcomeKind.FAILED
-        assert after.transitions[-1].job.outcome.ended is wanted  # type: ignore[union-attr]
+        assert after.transitions[-1].job.outcome.kind is wanted  # type: ignore[union-attr]
     else:
         assert after.snapshot.jobs["j"].phase is Phase.CANCELLED
 
@@ -273,7 +273,7 @@ def test_no_recovery_where_no_holder_could_be_hurt() -> None:
         ev.Finished("nobody", b.RESULT),
     ):
         assert recovery(running, event) is None
-    waiting = b.with_job(running, b.listen("p", patience=1))
+    waiting = b.with_job(running, b.listen("p", max_wait_s=1))
     assert recovery(waiting, ev.WaitExpired("p", 1)) is None
 
 

@@ -45,7 +45,7 @@ def test_the_transitions_of_a_stream() -> None:
     done = reaction.transitions[-1].job
     assert (done.submitted, done.granted, done.ran, done.first) == (10.0, 10.0, 12.0, 13.0)
     assert done.step is None and done.state is State.DONE
-    assert done.outcome is not None and done.outcome.ended is OutcomeKind.OK
+    assert done.outcome is not None and done.outcome.kind is OutcomeKind.OK
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_waiting_is_told_apart_from_holding(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
     w.now = 3.0
-    w.new(b.listen("p", patience=30))
+    w.new(b.listen("p", max_wait_s=30))
     job = w.snapshot.jobs["p"]
-    assert (job.submitted, job.since, job.granted, job.turn) == (3.0, 3.0, None, 1)
+    assert (job.submitted, job.since, job.granted, job.wait_no) == (3.0, 3.0, None, 1)
     w.now = 5.0
     w("finish", "a")
     job = w.snapshot.jobs["p"]
@@ -187,7 +187,7 @@ def test_the_outcome_is_why_it_was_given_up(
         w(*((word,) if "drain" in word else (word, "a")))
     assert w.where("a") == "cancelled"
     assert w(last, "a") == "Discard(a)"
-    assert w.ended["a"].ended is ended
+    assert w.ended["a"].kind is ended
     reported = b.BROKEN.code if why == "gone" and last in ("load fails", "fail", "lose") else code
     assert (w.fault("a").code if w.fault("a") else None) is reported
     assert w.resident() == resident

@@ -24,9 +24,9 @@ REASONS = {
     "b": "nothing runs before its model is ready",
     "c": "a step is told to stop only after its job was cancelled",
     "d": "its one step had already reported",
-    "e": "a job in line has no step",
-    "f": "the line was emptied when the drain began",
-    "g": "a job in line has nothing that could spoil",
+    "e": "a queued job has no step",
+    "f": "the queue was emptied when the drain began",
+    "g": "a queued job has nothing that could fail to render",
 }
 
 GRID = """
@@ -73,7 +73,7 @@ def placed(phase: Phase, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapsh
     """A service with the streaming transcription `j` in `phase`, its step the one `event` reports."""
     step = {"Evicted": Step.EVICT, "Loaded": Step.LOAD}.get(event, Step.RUN)
     preparing = step if step is not Step.RUN else Step.LOAD
-    job = evolve(b.listen("j", wire=wire, patience=9.0), streams=wire.streams, turn=1)
+    job = evolve(b.listen("j", wire=wire, max_wait_s=9.0), streams=wire.streams, wait_no=1)
     empty = b.service(None)
     held = b.service(b.WHISPER)
     on = {"slot": "gpu0", "granted": 1.0}
@@ -200,16 +200,16 @@ def test_a_row_that_leads_where_it_does_not_say_is_caught(monkeypatch: pytest.Mo
 def test_the_world_given_is_never_changed() -> None:
     for event, phase, cell in cells():
         before = placed(phase, event)
-        kept = (dict(before.jobs), before.slots, before.line, dict(before.cooling))
+        kept = (dict(before.jobs), before.slots, before.queue, dict(before.cooling))
         if not cell.startswith("x"):
             handle(before, EVENTS[event])
-        assert (dict(before.jobs), before.slots, before.line, dict(before.cooling)) == kept
+        assert (dict(before.jobs), before.slots, before.queue, dict(before.cooling)) == kept
 
 
 def test_every_row_and_every_refusal_has_its_sentence() -> None:
     for row in TABLE.values():
         for cell in row.values():
-            said = cell.because if isinstance(cell, Refusal) else cell.says
+            said = cell.because if isinstance(cell, Refusal) else cell.summary
             assert len(said) > 10 and "\n" not in said
             assert isinstance(cell, Refusal) or said.endswith(".")
 

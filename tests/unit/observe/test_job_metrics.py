@@ -93,8 +93,8 @@ def test_waiting_is_told_of_those_who_gave_up_too() -> None:
     seen = figures()
     story = Story(b.service(WHISPER), [seen.observe])
     story.submit(0.0, b.listen("t"))
-    story.submit(0.0, b.listen("w", patience=5))
-    story.at(5.0, ev.WaitExpired("w", story.snapshot.jobs["w"].turn))
+    story.submit(0.0, b.listen("w", max_wait_s=5))
+    story.at(5.0, ev.WaitExpired("w", story.snapshot.jobs["w"].wait_no))
     assert total(seen.wait, "transcribe") == (1, 5.0)
 
 
@@ -212,7 +212,7 @@ def test_a_broken_traceparent_is_a_new_trace(traced: Traced) -> None:
 def test_a_failure_is_a_failed_span(traced: Traced) -> None:
     story = traced.story(b.service(WHISPER))
     story.submit(0.0, b.listen("t"))
-    story.submit(0.0, b.listen("w", patience=5))
+    story.submit(0.0, b.listen("w", max_wait_s=5))
     story.at(2.0, ev.Failed("t", internal("whisper")))
     story.at(3.0, ev.Finished("w", HEARD))
     failed, fine = (

@@ -151,7 +151,7 @@ class World:
     def outcome(self) -> str:
         outcome = self.done[-1].job.outcome
         assert outcome is not None
-        return outcome.ended.value
+        return outcome.kind.value
 
 
 def read(answer: list[Any]) -> Reply:

@@ -124,11 +124,17 @@ class Rig:
         return TranscriptionRequest(str(path))
 
     def job(
-        self, *acts: dict[str, Any], stream: bool = False, model: str = "fake-small", patience: float = 0
+        self,
+        *acts: dict[str, Any],
+        stream: bool = False,
+        model: str = "fake-small",
+        max_wait_s: float = 0,
     ) -> Job:
         route = Route("fake", model, Vram.OWN)
         request = self.script(*acts)
-        return Job(job_id(), "r", Op.TRANSCRIBE, route, request, PlainWire(stream), patience=patience)
+        return Job(
+            job_id(), "r", Op.TRANSCRIBE, route, request, PlainWire(stream), max_wait_s=max_wait_s
+        )
 
     def chat(self, *acts: Any) -> Job:
         route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")

@@ -54,7 +54,7 @@ def alive(pid: int) -> bool:
 def outcome(rig: Rig, job: Job) -> OutcomeKind:
     ended = next(t.job.outcome for t in rig.done if t.job.id == job.id)
     assert ended is not None
-    return ended.ended
+    return ended.kind
 
 
 def loads(rig: Rig, *acts: dict[str, str]) -> None:

@@ -52,7 +52,7 @@ async def test_busy_names_the_holder_and_its_progress(rig: Rig) -> None:
 async def test_patience_stands_in_line(rig: Rig) -> None:
     first = rig.submit(rig.job({"gate": "g"}, HELLO))
     standing = await rig.gates.entered("g")
-    second = rig.submit(rig.job({"say": "second"}, patience=20))
+    second = rig.submit(rig.job({"say": "second"}, max_wait_s=20))
     rig.gates.let_pass(standing)
     assert said(await first.collect()) == "200 hello world"
     assert said(await asyncio.wait_for(second.collect(), BOUND_S)) == "200 second"
@@ -61,7 +61,7 @@ async def test_patience_stands_in_line(rig: Rig) -> None:
 async def test_patience_ends(rig: Rig) -> None:
     first = rig.submit(rig.job({"gate": "g"}, HELLO))
     standing = await rig.gates.entered("g")
-    assert await rig.ask(HELLO, patience=0.2) == "503 slot_busy"
+    assert await rig.ask(HELLO, max_wait_s=0.2) == "503 slot_busy"
     rig.gates.let_pass(standing)
     await first.collect()
 
@@ -125,7 +125,7 @@ async def test_open_due_sends_headers_while_the_model_loads(tmp_path: Path, gate
 async def test_drain_lets_the_running_finish_and_refuses_the_rest(rig: Rig) -> None:
     running = rig.submit(rig.job(HELLO, {"gate": "g"}, HELLO, stream=True))
     standing = await rig.gates.entered("g")
-    waiting = rig.submit(rig.job(HELLO, patience=20))
+    waiting = rig.submit(rig.job(HELLO, max_wait_s=20))
     draining = asyncio.create_task(rig.scheduler.drain(BOUND_S))
     assert said(await waiting.collect()) == "503 shutting_down"
     assert await rig.ask(HELLO) == "503 shutting_down"

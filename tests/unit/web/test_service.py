@@ -83,7 +83,7 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
         if transition.target is Phase.WAITING:
             waiting.set()
         if transition.target is Phase.DONE and transition.job.outcome is not None:
-            ended.put_nowait(transition.job.outcome.ended.value)
+            ended.put_nowait(transition.job.outcome.kind.value)
 
     config = Config(
         server=Server(spool_dir=str(spool), drain_grace_s=0.1),

@@ -135,7 +135,7 @@ class Rig:
     def call(
         self,
         request: GenerationRequest | str,
-        patience: float = 0.0,
+        max_wait_s: float = 0.0,
         wire: Wire | None = None,
         **how: Any,
     ) -> Call:
@@ -143,7 +143,7 @@ class Rig:
         asked = ask(request, **how) if isinstance(request, str) else request
         route = Route("nanochat", SELECTED, Vram.OWN)
         name = job_id()
-        job = Job(name, name, Op.GENERATE, route, asked, wire or TokenEvents(), patience=patience)
+        job = Job(name, name, Op.GENERATE, route, asked, wire or TokenEvents(), max_wait_s=max_wait_s)
         return Call(job, self.scheduler.submit(job))
 
     async def say(self, request: GenerationRequest | str, **how: Any) -> Call:
@@ -166,7 +166,7 @@ class Rig:
     def outcome(self, call: Call) -> str:
         outcome = self.ended[call.job.id].job.outcome
         assert outcome is not None
-        return outcome.ended.value
+        return outcome.kind.value
 
     def leave(self, call: Call) -> None:
         """The client closes its connection."""

@@ -51,7 +51,7 @@ async def submitted(folder: Path, request: bytes) -> tuple[Submitted, Answered]:
 async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     found, answered = await submitted(tmp_path, ask(headers={"X_Request_ID": "rid.1"}))
     job = found.job
-    assert (job.op, job.request_id, job.patience) == (Op.TRANSCRIBE, "rid.1", 0.0)
+    assert (job.op, job.request_id, job.max_wait_s) == (Op.TRANSCRIBE, "rid.1", 0.0)
     assert job.route.model == "auto"
     assert job.request == TranscriptionRequest(path=job.request.path)
     assert not job.wire.streams
@@ -112,7 +112,7 @@ async def test_a_stream_is_never_batched_and_downgraded_where_it_must(
 
 async def test_prefer_wait_becomes_patience_and_is_confirmed(tmp_path: Path) -> None:
     found, answered = await submitted(tmp_path, ask(headers={"Prefer": "wait=1000"}))
-    assert found.job.patience == 300.0
+    assert found.job.max_wait_s == 300.0
     assert answered.headers["preference-applied"] == "wait=300"
 
 
