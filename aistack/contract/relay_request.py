@@ -11,7 +11,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from aistack.errors import BackendFault, Code, malformed
 
@@ -65,6 +65,20 @@ class RelayRequest:
     def takes_slot(self) -> bool:
         """Whether the card works for this call: every POST except those about voices."""
         return self.method == "POST" and not re.match(r"/v1/audio/voices(/|$)", self.path)
+
+
+@define(eq=False)
+class SocketCall:
+    """A WebSocket below /v1/audio/ to open at `path_qs`, path and query as they came.
+
+    Two equal ones are two sessions; what the relay and the handler share of one is the relay's.
+    """
+
+    path_qs: str
+
+
+UpstreamRequest = RelayedChat | RelayRequest | SocketCall
+"""What someone else's server can be asked for."""
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:

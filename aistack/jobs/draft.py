@@ -5,10 +5,12 @@ Committed whole or not at all, so an exception in a row leaves the world as it w
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Unpack
 
+from aistack.jobs.changes import JobChanges, SlotChanges, SnapshotChanges, evolve
 from aistack.jobs.effects import Discard, Effect
-from aistack.jobs.model import Broken, Job, Outcome, Resident, Slot, Snapshot, Transition, evolve
+from aistack.jobs.model import Broken, Job, Outcome, Resident, Slot, Snapshot, Transition
 from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import Mode, Phase, State
 
@@ -16,47 +18,38 @@ from aistack.jobs.states import Mode, Phase, State
 class Draft:
     """The next snapshot, copied only where it is written, and what follows from it."""
 
-    __slots__ = (
-        "_jobs_copied",
-        "at",
-        "base",
-        "changes",
-        "effects",
-        "event",
-        "jobs",
-        "transitions",
-    )
+    __slots__ = ("_jobs", "at", "base", "changes", "effects", "event", "transitions")
 
     def __init__(self, base: Snapshot, event: str, at: float) -> None:
         self.base = base
         self.event = event
         self.at = at
-        self.jobs = base.jobs
-        self._jobs_copied = False
-        self.changes: dict[str, Any] = {}
+        self.changes: SnapshotChanges = {}
         self.effects: list[Effect] = []
         self.transitions: list[Transition] = []
+        self._jobs: dict[str, Job] | None = None
 
     # --- reading -----------------------------------------------------------------------------------
 
     @property
+    def jobs(self) -> Mapping[str, Job]:
+        return self.base.jobs if self._jobs is None else self._jobs
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
-        slots: tuple[Slot, ...] = self.changes.get("slots", self.base.slots)
-        return slots
+        return self.changes.get("slots", self.base.slots)
 
     @property
     def queue(self) -> tuple[str, ...]:
-        queue: tuple[str, ...] = self.changes.get("queue", self.base.queue)
-        return queue
+        return self.changes.get("queue", self.base.queue)
 
     @property
     def selected(self) -> Resident | None:
-        selected: Resident | None = self.changes.get("selected", self.base.selected)
-        return selected
+        return self.changes.get("selected", self.base.selected)
 
     @property
     def selected_ok(self) -> bool:
-        return bool(self.changes.get("selected_ok", self.base.selected_ok))
+        return self.changes.get("selected_ok", self.base.selected_ok)
 
     @property
     def cooling(self) -> dict[Resident, Broken]:
@@ -64,8 +57,7 @@ class Draft:
 
     @property
     def mode(self) -> Mode:
-        mode: Mode = self.changes.get("mode", self.base.mode)
-        return mode
+        return self.changes.get("mode", self.base.mode)
 
     def slot_of(self, job: Job) -> Slot:
         """The slot the job holds."""
@@ -79,29 +71,26 @@ class Draft:
     def emit(self, *effects: Effect) -> None:
         self.effects.extend(effects)
 
-    def set(self, **changes: Any) -> None:
+    def set(self, **changes: Unpack[SnapshotChanges]) -> None:
         """Change fields of the snapshot other than `jobs`."""
         self.changes.update(changes)
 
-    def set_slot(self, device: str, **changes: Any) -> None:
+    def set_slot(self, device: str, **changes: Unpack[SlotChanges]) -> None:
         self.changes["slots"] = tuple(
             evolve(slot, **changes) if slot.device == device else slot for slot in self.slots
         )
 
     def write(self, job: Job) -> None:
         """Put the job into the book as it is now."""
-        if not self._jobs_copied:
-            self.jobs = dict(self.jobs)
-            self._jobs_copied = True
-        self.jobs[job.id] = job  # type: ignore[index]
+        self._book()[job.id] = job
 
-    def change(self, job: Job, **changes: Any) -> Job:
+    def change(self, job: Job, **changes: Unpack[JobChanges]) -> Job:
         """The job with `changes`, written."""
         changed = evolve(job, **changes)
         self.write(changed)
         return changed
 
-    def move(self, job: Job, source: Phase | None, **changes: Any) -> Job:
+    def move(self, job: Job, source: Phase | None, **changes: Unpack[JobChanges]) -> Job:
         """As `change`, and a transition for the log; `source` is the phase it came from."""
         if "state" in changes:
             changes["since"] = self.at
@@ -126,14 +115,17 @@ class Draft:
         self.transitions.append(Transition(done, source, self.event, Phase.DONE, self.at))
         self.emit(Discard(job.id))
         if job.id in self.jobs:
-            if not self._jobs_copied:
-                self.jobs = dict(self.jobs)
-                self._jobs_copied = True
-            del self.jobs[job.id]  # type: ignore[attr-defined]
+            del self._book()[job.id]
 
     def commit(self) -> Reaction:
         """The reaction; the base snapshot itself if nothing changed."""
-        if self._jobs_copied:
-            self.changes["jobs"] = self.jobs
+        if self._jobs is not None:
+            self.changes["jobs"] = self._jobs
         snapshot = evolve(self.base, **self.changes) if self.changes else self.base
         return Reaction(snapshot, tuple(self.transitions), tuple(self.effects))
+
+    def _book(self) -> dict[str, Job]:
+        """The jobs, copied now if they were not."""
+        if self._jobs is None:
+            self._jobs = dict(self.base.jobs)
+        return self._jobs

@@ -6,12 +6,10 @@ CloseStream, AbortStream. Others (the scheduler): SetTimer, Discard.
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
 from aistack.jobs.events import OpenDue, WaitExpired
-from aistack.jobs.model import Resident, Route
+from aistack.jobs.model import Request, Resident, Route
 from aistack.wire.base import Answer, StreamHead
 
 
@@ -50,7 +48,7 @@ class Run:
     job_id: str
     device: str
     route: Route
-    request: Any
+    request: Request
 
 
 @frozen(slots=False)

@@ -22,7 +22,7 @@ class IllegalTransition(Exception):
     """An event met a cell that refuses it: a bug, told with the job's story."""
 
     def __init__(self, event: ev.Event, phase: Phase, because: str, job: Job | None) -> None:
-        job_id = getattr(event, "job_id", "?")
+        job_id = event.job_id if isinstance(event, ev.EventOfJob) else job.id if job else None
         story = f"; step {job.step.value if job.step else None}, op {job.op.value}" if job else ""
         super().__init__(f"{type(event).__name__} for job {job_id} in {phase.value}: {because}{story}")
         self.event = event
@@ -106,23 +106,22 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     anything else the step still runs: Spoiled tells the client, stops it, and waits. None: there is
     no holder to save (a submission is then answered by the scheduler itself).
     """
-    job_id = getattr(event, "job_id", None)
-    job = snapshot.jobs.get(job_id) if job_id is not None else None
+    job = snapshot.jobs.get(event.job_id) if isinstance(event, ev.EventOfJob) else None
     if job is None or job.phase not in HOLDING:
         return None
     match event:
         case ev.Failed() | ev.Stopped():
-            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
+            return ev.Failed(job.id, errors.internal(), event.lost, at=event.at)
         case ev.Evicted():
-            return ev.Failed(job.id, errors.internal(), not event.kept, event.at)
+            return ev.Failed(job.id, errors.internal(), not event.kept, at=event.at)
         case ev.Loaded():
             # What was kept is gone by now; what took its place must not be taken for it.
             kept = job.slot is not None and snapshot.slot(job.slot).resident is not None
-            return ev.Failed(job.id, errors.internal(), kept, event.at)
+            return ev.Failed(job.id, errors.internal(), kept, at=event.at)
         case ev.Finished():
-            return ev.Failed(job.id, errors.internal(), False, event.at)
+            return ev.Failed(job.id, errors.internal(), at=event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
-            return ev.RenderFailed(job.id, errors.internal(), event.at)
+            return ev.RenderFailed(job.id, errors.internal(), at=event.at)
         case ev.RenderFailed():
             return None
         case ev.Submitted() | ev.Vanished() | ev.DrainBegan() | ev.DrainExpired():

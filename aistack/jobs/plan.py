@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aistack.chunks import Vram
+from aistack.jobs.changes import evolve
 from aistack.jobs.draft import Draft
 from aistack.jobs.effects import Evict, Load, Run
-from aistack.jobs.model import SELECTED, Job, Resident, Slot, evolve
+from aistack.jobs.model import SELECTED, Job, Resident, Slot
 from aistack.jobs.states import HOUSEKEEPING, Op, Step
-
-
-def fits(job: Job, slot: Slot) -> bool:
-    """Whether the job's route allows this slot at all, free or not."""
-    return job.route.device is None or job.route.device == slot.device
 
 
 def swap_in_book(draft: Draft) -> Job | None:
@@ -44,7 +40,7 @@ def unreached(draft: Draft, swap: Job) -> list[Slot]:
     name); if there are none, one slot of its choice, unless it has changed one.
     """
     wanted = swap.route.resident
-    fitting = [slot for slot in draft.slots if fits(swap, slot)]
+    fitting = [slot for slot in draft.slots if slot.fits(swap.route.device)]
     if wanted != draft.selected:
         old = [slot for slot in fitting if stale(draft, slot)]
         if old:
@@ -54,7 +50,7 @@ def unreached(draft: Draft, swap: Job) -> list[Slot]:
 
 def may_take(draft: Draft, job: Job, slot: Slot) -> bool:
     """Whether the job may become the holder of this slot now."""
-    if slot.holder is not None or not fits(job, slot):
+    if slot.holder is not None or not slot.fits(job.route.device):
         return False
     if job.op is Op.SWAP:
         return slot in unreached(draft, job)
@@ -81,7 +77,9 @@ def choose(draft: Draft, job: Job) -> Slot | None:
 def only_housekeeping_holds(draft: Draft, job: Job) -> bool:
     """Whether no caller holds any slot the job fits: then it waits a moment instead of a 503."""
     holders = [
-        draft.jobs[slot.holder] for slot in draft.slots if slot.holder is not None and fits(job, slot)
+        draft.jobs[slot.holder]
+        for slot in draft.slots
+        if slot.holder is not None and slot.fits(job.route.device)
     ]
     return all(holder.op in HOUSEKEEPING for holder in holders)
 
@@ -89,22 +87,27 @@ def only_housekeeping_holds(draft: Draft, job: Job) -> bool:
 def next_step(job: Job, slot: Slot, evicted: bool) -> tuple[Step, Evict | Load | Run] | None:
     """What the holder needs next; none: it is done. `evicted`: the step before was an eviction."""
     wanted = job.route.resident
-    run = (Step.RUN, Run(job.id, slot.device, job.route, job.request))
     evict_ours = (Step.EVICT, Evict(job.id, slot.device, everything=False))
     if job.route.vram is Vram.RESERVED:
-        return run
+        return _run(job, slot)
     if job.route.vram is Vram.EXTERNAL:
-        return evict_ours if slot.resident is not None else run
+        return evict_ours if slot.resident is not None else _run(job, slot)
     if job.op is Op.UNLOAD:
         return evict_ours if slot.resident == wanted else None
     if slot.resident == wanted:
-        return None if job.op in (Op.SWAP, Op.LOAD) else run
+        return None if job.op in (Op.SWAP, Op.LOAD) else _run(job, slot)
     if evicted:
         return Step.LOAD, Load(job.id, slot.device, wanted, side_by_side=slot.resident is not None)
     # The old weights of a swap are worth keeping until the new ones are there; another engine is not.
     swaps = job.op is Op.SWAP and slot.resident is not None and slot.resident.backend == wanted.backend
     side_by_side = wanted if swaps else None
     return Step.EVICT, Evict(job.id, slot.device, everything=True, side_by_side=side_by_side)
+
+
+def _run(job: Job, slot: Slot) -> tuple[Step, Run]:
+    if job.request is None:
+        raise TypeError(f"{job} has nothing to run")
+    return Step.RUN, Run(job.id, slot.device, job.route, job.request)
 
 
 def callers(jobs: Iterable[Job]) -> int:

@@ -19,10 +19,11 @@ from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import events as ev
 from aistack.jobs import plan
 from aistack.jobs.busy import busy_fault
+from aistack.jobs.changes import evolve
 from aistack.jobs.draft import Draft
 from aistack.jobs.effects import AbortStream, Cancel, CloseStream, Emit, OpenStream, Respond, SetTimer
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
-from aistack.jobs.model import SELECTED, Job, Outcome, evolve
+from aistack.jobs.model import SELECTED, Job, Outcome
 from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
 from aistack.wire.base import refusal
 
@@ -161,7 +162,7 @@ def inadmissible(draft: Draft, job: Job) -> Fault | None:
     """Why the job can be refused without looking at who holds what."""
     if draft.mode is Mode.DRAINING:
         return errors.shutting_down()
-    if not any(plan.fits(job, slot) for slot in draft.slots):
+    if not any(slot.fits(job.route.device) for slot in draft.slots):
         return Fault(
             ErrorKind.NETWORK,
             Code.NOT_CONFIGURED,
@@ -209,7 +210,7 @@ def enqueue(draft: Draft, job: Job) -> None:
     brief = plan.only_housekeeping_holds(draft, job)
     room = plan.callers(draft.jobs[job_id] for job_id in draft.queue) < limits.max_queued
     if not room or not (job.max_wait_s > 0 or brief):
-        reject(draft, job, busy_fault(draft, job))
+        reject(draft, job, busy_fault(draft.base, job.op, job.route.device, draft.at))
         return
     wait = max(job.max_wait_s, limits.housekeeping_wait if brief else 0.0)
     job = draft.move(job, None, wait_no=job.wait_no + 1)
@@ -352,7 +353,7 @@ def wait_expired(draft: Draft, job: Job, event: ev.WaitExpired) -> None:
         late = errors.draining("The running work did not end in time; the weights were not changed.")
         reject(draft, job, late, OutcomeKind.FAILED)
         return
-    reject(draft, job, busy_fault(draft, job))
+    reject(draft, job, busy_fault(draft.base, job.op, job.route.device, draft.at))
 
 
 def open_preparing(draft: Draft, job: Job, event: ev.OpenDue) -> None:

@@ -99,10 +99,10 @@ def extra_of(
 
 
 def _asr(job: Job) -> dict[str, Any]:
-    asked, shape = job.request, job.context.get("format")
+    asked, shape = job.request, job.context.format
     listen = asked if isinstance(asked, TranscriptionRequest) else None
     return {
-        "request_audio_bytes": job.context.get("bytes_in"),
+        "request_audio_bytes": job.context.bytes_in,
         "language": listen.language if listen is not None else None,
         "stream": shape == "stream",
         "response_format": None if shape == "stream" else shape,
@@ -126,7 +126,7 @@ def _heard(job: Job, latency_s: float) -> dict[str, Any]:
 def _llm(job: Job) -> dict[str, Any]:
     asked = job.request
     stream = asked.stream if isinstance(asked, RelayedChat) else job.streams
-    count = asked.messages if isinstance(asked, RelayedChat) else job.context.get("messages")
+    count = asked.messages if isinstance(asked, RelayedChat) else job.context.messages
     return {"stream": stream, "message_count": count}
 
 
@@ -135,7 +135,7 @@ def _tts(job: Job) -> dict[str, Any]:
     path = asked.path if isinstance(asked, RelayRequest) else None
     return {
         "upstream_path": path,
-        "request_bytes": job.context.get("bytes_in"),
+        "request_bytes": job.context.bytes_in,
         "voice": _voice(asked),
     }
 

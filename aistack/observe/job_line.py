@@ -1,8 +1,7 @@
 """Transitions -> the figures of the canonical line, one per job. Pure.
 
 All times are seconds, computed from the stamps the machine put on the job. What is not known is left
-out. Nothing here can hold user text or a key: of the job's context only the keys named below are
-taken.
+out. Nothing here can hold user text or a key: what a job's context may hold is said by its type.
 """
 
 from __future__ import annotations
@@ -14,20 +13,21 @@ from aistack.errors import Code, ErrorKind
 from aistack.jobs.model import Job, Transition
 from aistack.jobs.states import HOUSEKEEPING, Op, OutcomeKind
 
-FROM_CONTEXT = ("client", "format", "bytes_in")
-"""What a handler may put into `Job.context` for the log."""
-
-IDS = ("trace_id", "session_trace_id", "user_id")
-"""Ids among it: on every line about the job."""
-
 INFERENCE = (Op.GENERATE, Op.SWAP)
 """Jobs of the internal API, whose lines carry what its callers' logging standard asks for besides."""
 
 
 def job_ids(job: Job) -> dict[str, str]:
     """The ids every line about a job carries."""
-    ids = {"job_id": job.id, "request_id": job.request_id}
-    return ids | {name: str(job.context[name]) for name in IDS if name in job.context}
+    context = job.context
+    ids = {
+        "job_id": job.id,
+        "request_id": job.request_id,
+        "trace_id": context.trace_id,
+        "session_trace_id": context.session_trace_id,
+        "user_id": context.user_id,
+    }
+    return {name: value for name, value in ids.items() if value is not None}
 
 
 def transition_fields(transition: Transition) -> dict[str, Any]:
@@ -72,7 +72,9 @@ def done_fields(transition: Transition) -> dict[str, Any]:
         "total_s": at - job.submitted,
         **_work(job, at),
         **(_standard(job, at) if job.op in INFERENCE else {}),
-        **{key: job.context[key] for key in FROM_CONTEXT if key in job.context},
+        "client": job.context.client,
+        "format": job.context.format,
+        "bytes_in": job.context.bytes_in,
     }
     return {
         key: round(value, 4) if isinstance(value, float) else value

@@ -75,7 +75,7 @@ class JobFigures:
             self.first_byte.add((op,), job.first - job.submitted)
         if job.ran is not None:
             self.run.add((op, model), at - job.ran)
-        came = job.context.get("bytes_in")
+        came = job.context.bytes_in
         if came:
             self.upload.add((op,), came)
         self._work(job, model, at)

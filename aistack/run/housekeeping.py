@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from aistack.chunks import Chunk, Result, Vram
 from aistack.errors import Fault
@@ -45,11 +44,11 @@ class Silent:
         return refusal(fault).body, False
 
 
-def housekeeping_job(op: Op, resident: Resident, device: str | None, **context: Any) -> Job:
+def housekeeping_job(op: Op, resident: Resident, device: str | None) -> Job:
     """A LOAD or UNLOAD job."""
     name = job_id()
     route = Route(resident.backend, resident.model, Vram.OWN, device)
-    return Job(name, name, op, route, None, Silent(), context=context)
+    return Job(id=name, request_id=name, op=op, route=route, request=None, wire=Silent())
 
 
 class Housekeeping:

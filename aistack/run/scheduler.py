@@ -19,6 +19,7 @@ import structlog
 
 from aistack import errors
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import (
     AbortStream,
     Cancel,
@@ -36,7 +37,7 @@ from aistack.jobs.effects import (
     noop,
 )
 from aistack.jobs.machine import handle, recovery
-from aistack.jobs.model import Job, Snapshot, Transition, evolve
+from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.reaction import Reaction
 from aistack.run.outlet import SLOW_S, Outlet
 from aistack.wire.base import refusal
@@ -198,7 +199,7 @@ class Scheduler:
             log.exception(
                 "event could not be handled",
                 event_name=type(event).__name__,
-                job_id=getattr(event, "job_id", None),
+                job_id=event.job_id if isinstance(event, ev.EventOfJob) else None,
             )
         if isinstance(event, ev.Submitted):
             self.perform(Respond(event.job.id, refusal(errors.internal())))

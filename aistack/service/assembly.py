@@ -119,7 +119,7 @@ def assemble(
     scheduler.observers.append(figures.observe)
     app[MODEL_ROOT] = root
     app[OBSERVABILITY] = observing
-    app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)
+    app[EXPOSITION] = exposition(observing, scheduler, runner, figures.answer)
     if upstreams is not None:
         app[UPSTREAMS] = upstreams
     return app

@@ -17,7 +17,7 @@ from aiohttp_sse import EventSourceResponse
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Reply, Respond, noop
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
-from aistack.web import instrumentation as observed
+from aistack.web import instrumentation
 from aistack.web.faults import cut
 from aistack.web.keys import CONFIG, LOST, Outlet, Scheduler
 from aistack.web.stall_timer import StallTimer
@@ -39,7 +39,7 @@ async def deliver(
     extra_headers: Headers = (),
 ) -> web.StreamResponse:
     """Submit the job and write what comes of it. `discard` is called once when the job is over."""
-    observed.joined(request, job)
+    instrumentation.joined(request, job)
     try:
         outlet = scheduler.submit(job, discard)
     except BaseException:

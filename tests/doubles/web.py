@@ -146,7 +146,8 @@ class Wireless:
 
 
 def a_job(id: str = "j1", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
-    return Job(id, "r1", op, Route("fake", "fake-1", Vram.OWN), None, Wireless(), **more)
+    route = Route("fake", "fake-1", Vram.OWN)
+    return Job(id=id, request_id="r1", op=op, route=route, request=None, wire=Wireless(), **more)
 
 
 def held(op: Op = Op.CHAT, **more: Any) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What `/stats` tells beyond the snapshot: an observer of transitions that counts; it has no clock."""
+"""What `/stats` says beyond the snapshot: an observer of transitions that counts; it has no clock."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class GenerationFigures:
         }
 
     def refused(self, tag: str, why: str) -> None:
-        """A change of weights that never became a job: told like one that failed."""
+        """A change of weights that never became a job: shown like one that failed."""
         self.last_swap = {"model_tag": tag, "status": "failed", "error": why}
 
     def _forget(self, at: float) -> None:
         while self._recent and self._recent[0][0] < at - WINDOW_S:
             self._recent.popleft()
 
-    def told(self, snapshot: Snapshot, at: float) -> dict[str, Any]:
+    def answer(self, snapshot: Snapshot, at: float) -> dict[str, Any]:
         """The body of `/stats` at the scheduler's time `at`."""
         self._forget(at)
         running = [job for job in snapshot.jobs.values() if job.op is Op.GENERATE and job.slot]
@@ -104,7 +104,7 @@ class GenerationFigures:
 
 
 def made_by(job: Job) -> int:
-    """Tokens a generation has made, as far as it has told."""
+    """Tokens a generation has made, as far as it has reported."""
     if isinstance(job.result, Generated):
         return job.result.tokens
     progress = job.progress

@@ -7,6 +7,8 @@ field and a header. The user's is believed after the key was, for anybody could 
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from aiohttp import web
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
@@ -16,6 +18,14 @@ TRACE = "X-Trace-ID"
 SESSION = "X-Session-Trace-ID"
 USER = "X-User-ID"
 PATHS = frozenset({"/generate", "/models", "/models/swap", "/stats"})
+
+
+class JobIds(TypedDict, total=False):
+    """The ids in a `JobContext`."""
+
+    trace_id: str
+    session_trace_id: str | None
+    user_id: str | None
 
 
 def word(request: web.BaseRequest, header: str) -> str | None:
@@ -40,14 +50,16 @@ def log_ids(request: web.BaseRequest) -> dict[str, str]:
     return ids
 
 
-def job_ids(request: web.BaseRequest) -> dict[str, str]:
+def job_ids(request: web.BaseRequest) -> JobIds:
     """The ids for the context of a job: those of the request, and the user's. Call it after the key
     was accepted."""
     if request.path not in PATHS:
         return {}
-    ids = {name: value for name, value in log_ids(request).items() if name != "request_id"}
-    user = word(request, USER)
-    return ids if user is None else ids | {"user_id": user}
+    return {
+        "trace_id": trace_id(request),
+        "session_trace_id": word(request, SESSION),
+        "user_id": word(request, USER),
+    }
 
 
 def accepted(request: web.BaseRequest) -> None:

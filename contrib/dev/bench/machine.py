@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aistack.chunks import Chunk, Progress, Result, Segment, Transcript, Vram
+from aistack.chunks import Chunk, Progress, Result, Segment, Transcript, TranscriptionRequest, Vram
 from aistack.errors import Fault
 from aistack.jobs import Job, Op, Resident, Route, Slot, Snapshot, handle
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from aistack.wire.base import Answer, StreamHead
 from contrib.dev.bench.harness import Row
 
@@ -59,7 +59,14 @@ _ANSWER = Answer(200, b"{}")
 
 def job(streams: bool) -> Job:
     route = Route(MODEL.backend, MODEL.model, Vram.OWN)
-    return Job("a", "request-a", Op.TRANSCRIBE, route, None, Bare(streams))
+    return Job(
+        id="a",
+        request_id="request-a",
+        op=Op.TRANSCRIBE,
+        route=route,
+        request=TranscriptionRequest("a.wav"),
+        wire=Bare(streams),
+    )
 
 
 def long_job(streams: bool, chunks: int = CHUNKS, progress: bool = False) -> list[ev.Event]:

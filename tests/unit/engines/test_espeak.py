@@ -270,7 +270,14 @@ class Speaker:
 
     def job(self, request: SynthesisRequest) -> Job:
         route = Route("espeak", "espeak-ng", Vram.OWN)
-        return Job(job_id(), "r", Op.SPEAK, route, request, SpeechWire(request.format))
+        return Job(
+            id=job_id(),
+            request_id="r",
+            op=Op.SPEAK,
+            route=route,
+            request=request,
+            wire=SpeechWire(request.format),
+        )
 
     async def ask(self, request: SynthesisRequest) -> Reply:
         outlet = self.scheduler.submit(self.job(request))

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from aistack.chunks import Accepted, Chunk, Generated, Result, Token, Vram
+from aistack.chunks import Accepted, Chunk, Generated, Result, Token, TranscriptionRequest, Vram
 from aistack.errors import Fault, internal, out_of_memory
 from aistack.jobs import SELECTED, Job, Limits, Op, Resident, Route, Slot, Snapshot
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from aistack.wire.base import Answer, StreamHead
 
 WHISPER = Resident("whisper", "whisper-small")
@@ -66,7 +66,15 @@ RELAYED = FakeWire(streams=True, clean=False, shows=False)
 
 def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, max_wait_s: float = 0.0) -> Job:
     """A job as a handler submits it."""
-    return Job(job_id, f"request-{job_id}", op, route, f"ask {job_id}", wire, max_wait_s)
+    return Job(
+        id=job_id,
+        request_id=f"request-{job_id}",
+        op=op,
+        route=route,
+        request=None if op in (Op.SWAP, Op.LOAD, Op.UNLOAD) else TranscriptionRequest(job_id),
+        wire=wire,
+        max_wait_s=max_wait_s,
+    )
 
 
 def listen(

@@ -14,7 +14,8 @@ from aistack.errors import Code
 from aistack.jobs import Limits, OutcomeKind, Route, State, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
-from aistack.jobs.model import Broken, evolve
+from aistack.jobs.changes import evolve
+from aistack.jobs.model import Broken
 from aistack.jobs.states import Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import OLD, PARAKEET, WHISPER

@@ -18,7 +18,7 @@ from aistack.errors import Code
 from aistack.jobs import Mode, OutcomeKind, Phase, Snapshot, State, handle, recovery
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from aistack.jobs.states import HOLDING, Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.driver import Driver
@@ -228,19 +228,19 @@ def holding(phase: Phase) -> Snapshot:
 @pytest.mark.parametrize(
     ("event", "kind", "lost"),
     [
-        (ev.Evicted("j", 7.0), ev.Failed, True),
-        (ev.Evicted("j", 7.0, kept=True), ev.Failed, False),
-        (ev.Loaded("j", 7.0), ev.Failed, True),
-        (ev.Finished("j", b.RESULT, 7.0), ev.Failed, False),
-        (ev.Failed("j", b.BROKEN, False, 7.0), ev.Failed, False),
-        (ev.Failed("j", b.BROKEN, True, 7.0), ev.Failed, True),
-        (ev.Stopped("j", False, 7.0), ev.Failed, False),
-        (ev.Stopped("j", True, 7.0), ev.Failed, True),
-        (ev.Produced("j", b.CHUNK, 7.0), ev.RenderFailed, None),
-        (ev.OpenDue("j", 7.0), ev.RenderFailed, None),
-        (ev.Progressed("j", Progress(1, 2, "s"), 7.0), ev.RenderFailed, None),
-        (ev.ClientGone("j", 7.0), ev.RenderFailed, None),
-        (ev.WaitExpired("j", 1, 7.0), ev.RenderFailed, None),
+        (ev.Evicted("j", at=7.0), ev.Failed, True),
+        (ev.Evicted("j", kept=True, at=7.0), ev.Failed, False),
+        (ev.Loaded("j", at=7.0), ev.Failed, True),
+        (ev.Finished("j", b.RESULT, at=7.0), ev.Failed, False),
+        (ev.Failed("j", b.BROKEN, False, at=7.0), ev.Failed, False),
+        (ev.Failed("j", b.BROKEN, True, at=7.0), ev.Failed, True),
+        (ev.Stopped("j", False, at=7.0), ev.Failed, False),
+        (ev.Stopped("j", True, at=7.0), ev.Failed, True),
+        (ev.Produced("j", b.CHUNK, at=7.0), ev.RenderFailed, None),
+        (ev.OpenDue("j", at=7.0), ev.RenderFailed, None),
+        (ev.Progressed("j", Progress(1, 2, "s"), at=7.0), ev.RenderFailed, None),
+        (ev.ClientGone("j", at=7.0), ev.RenderFailed, None),
+        (ev.WaitExpired("j", 1, at=7.0), ev.RenderFailed, None),
     ],
 )
 def test_recovery_is_accepted_by_every_holder(

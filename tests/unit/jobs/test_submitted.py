@@ -9,7 +9,7 @@ import pytest
 from aistack.errors import Code, ErrorKind
 from aistack.jobs import Limits, Op, OutcomeKind, Phase, Route, State, Vram
 from aistack.jobs import effects as do
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from aistack.jobs.states import Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import NEW, OLD, PARAKEET, WHISPER
@@ -268,7 +268,7 @@ def test_selected_goes_where_the_selected_weights_sit(walk: Start) -> None:
     assert w.new(b.generate("j")) == "SetTimer(j) Run(j)"
     run = w.latest("j", do.Run)
     assert run.device == "gpu1" and (run.route.backend, run.route.model) == ("nanochat", "d20")
-    assert run.request == "ask j"
+    assert run.request is w.originals["j"].request
 
 
 # --- housekeeping -----------------------------------------------------------------------------------

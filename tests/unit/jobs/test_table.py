@@ -13,8 +13,9 @@ import pytest
 from aistack.chunks import Progress
 from aistack.jobs import IllegalTransition, Job, Mode, Phase, Snapshot, State, handle
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import AbortStream
-from aistack.jobs.model import Resident, evolve
+from aistack.jobs.model import Resident
 from aistack.jobs.states import Step
 from aistack.jobs.table import TABLE, Refusal, Row
 from tests.unit.jobs import build as b

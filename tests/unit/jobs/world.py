@@ -14,7 +14,7 @@ from aistack.chunks import Progress, Vram
 from aistack.jobs import Job, Mode, Op, Resident, Snapshot, Transition, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from tests.unit.jobs import laws
 from tests.unit.jobs.build import BROKEN, CHUNK, RESULT, TOO_LARGE
 

@@ -10,6 +10,7 @@ from aistack import errors
 from aistack.chunks import Transcript, TranscriptionRequest, Vram
 from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, State, Transition
+from aistack.jobs.model import JobContext
 from aistack.observe.job_line import done_fields, job_ids, transition_fields
 from aistack.run.housekeeping import Silent
 
@@ -22,12 +23,12 @@ def done(outcome: Outcome | None, at: float = 20.0, **stamps: Any) -> Transition
     stamps = {"op": Op.TRANSCRIBE, "submitted": 10.0, **stamps}
     op = stamps.pop("op")
     job = Job(
-        "j1",
-        "r1",
-        op,
-        WHISPER,
-        TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
-        Silent(),
+        id="j1",
+        request_id="r1",
+        op=op,
+        route=WHISPER,
+        request=TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
+        wire=Silent(),
         state=State.DONE,
         outcome=outcome,
         **stamps,
@@ -43,7 +44,7 @@ def test_a_transcription_that_went_well() -> None:
             ran=13.5,
             first=14.0,
             result=Transcript("de", 26.0, "user words", 3),
-            context={"client": "127.0.0.1", "trace_id": "t1", "prompt": "user words"},
+            context=JobContext(client="127.0.0.1", trace_id="t1"),
         )
     )
     assert fields == {
@@ -110,11 +111,7 @@ def test_empty_audio_has_no_real_time_factor() -> None:
 
 
 def test_no_user_text_gets_into_a_line() -> None:
-    transition = done(
-        Outcome(OutcomeKind.OK),
-        result=Transcript("en", 1.0, "user words"),
-        context={"prompt": "user words"},
-    )
+    transition = done(Outcome(OutcomeKind.OK), result=Transcript("en", 1.0, "user words"))
     assert "user words" not in str(done_fields(transition))
     assert "secret-name" not in str(done_fields(transition))
 
@@ -133,7 +130,10 @@ def test_a_transition_line() -> None:
 
 def test_the_internal_apis_lines_carry_its_callers_standard() -> None:
     ids = {"trace_id": "t", "session_trace_id": "s", "user_id": "u"}
-    well = done_fields(done(Outcome(OutcomeKind.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=ids))
+    context = JobContext(trace_id="t", session_trace_id="s", user_id="u")
+    well = done_fields(
+        done(Outcome(OutcomeKind.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=context)
+    )
     assert well["inference_time_ms"] == 345.6
     assert well.items() >= ids.items()
     assert "error" not in well

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
-from aistack.engines.fake import FakeRelay
+from aistack.engines.fake import FakeRelay, ScriptedCall
 from aistack.errors import Fault
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Resident, Route, Slot, Snapshot, Transition
@@ -133,12 +133,21 @@ class Rig:
         route = Route("fake", model, Vram.OWN)
         request = self.script(*acts)
         return Job(
-            job_id(), "r", Op.TRANSCRIBE, route, request, PlainWire(stream), max_wait_s=max_wait_s
+            id=job_id(),
+            request_id="r",
+            op=Op.TRANSCRIBE,
+            route=route,
+            request=request,
+            wire=PlainWire(stream),
+            max_wait_s=max_wait_s,
         )
 
     def chat(self, *acts: Any) -> Job:
         route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
-        return Job(job_id(), "r", Op.CHAT, route, list(acts), PlainWire(True))
+        request = ScriptedCall("POST", "/", acts=acts)
+        return Job(
+            id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainWire(True)
+        )
 
     def submit(self, job: Job) -> Any:
         return self.scheduler.submit(job, lambda: self.discarded.append(job.id))

@@ -38,7 +38,8 @@ async def old_pid(rig: Rig, room: bool = True) -> int:
 
 def swap(rig: Rig) -> Job:
     name = job_id()
-    job = Job(name, name, Op.SWAP, Route("fake", NEW, Vram.OWN), None, SwapAnswer())
+    route = Route("fake", NEW, Vram.OWN)
+    job = Job(id=name, request_id=name, op=Op.SWAP, route=route, request=None, wire=SwapAnswer())
     rig.scheduler.submit(job)
     return job
 

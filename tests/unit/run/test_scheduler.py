@@ -14,8 +14,8 @@ import pytest
 
 from aistack.jobs import Limits, Op, Phase, Transition
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import AbortStream, Emit, OpenStream
-from aistack.jobs.model import evolve
 from aistack.run import runner as runner_module
 from aistack.run.housekeeping import Housekeeping, housekeeping_job
 from aistack.run.outlet import Outlet
@@ -76,7 +76,7 @@ async def test_a_wire_that_raises_cannot_hold_the_slot(rig: Rig, method: str, st
 
     setattr(wire, method, raises)
     for acts in ([HELLO, HELLO], [HELLO, {"fail": "bug"}], [{"fail": "bug"}], []):
-        job = evolve(rig.job(*acts, stream=stream), wire=wire)
+        job = attrs.evolve(rig.job(*acts, stream=stream), wire=wire)
         answer = await asyncio.wait_for(rig.submit(job).collect(), BOUND_S)
         assert said(answer)
         await rig.quiet()

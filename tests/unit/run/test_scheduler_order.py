@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aistack.chunks import Vram
+from aistack.contract.relay_request import SocketCall
 from aistack.errors import internal
 from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route, Slot, Snapshot, Transition
@@ -36,7 +37,10 @@ class Steps:
 
 def chat() -> Job:
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
-    return Job(job_id(), "r", Op.CHAT, route, None, PlainWire(True))
+    request = SocketCall("/")
+    return Job(
+        id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainWire(True)
+    )
 
 
 async def begun(scheduler: Scheduler) -> asyncio.Task[None]:

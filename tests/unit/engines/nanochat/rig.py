@@ -143,7 +143,15 @@ class Rig:
         asked = ask(request, **how) if isinstance(request, str) else request
         route = Route("nanochat", SELECTED, Vram.OWN)
         name = job_id()
-        job = Job(name, name, Op.GENERATE, route, asked, wire or TokenEvents(), max_wait_s=max_wait_s)
+        job = Job(
+            id=name,
+            request_id=name,
+            op=Op.GENERATE,
+            route=route,
+            request=asked,
+            wire=wire or TokenEvents(),
+            max_wait_s=max_wait_s,
+        )
         return Call(job, self.scheduler.submit(job))
 
     async def say(self, request: GenerationRequest | str, **how: Any) -> Call:
@@ -153,7 +161,7 @@ class Rig:
     def swap(self, tag: str) -> Call:
         name = job_id()
         route = Route("nanochat", tag, Vram.OWN)
-        job = Job(name, name, Op.SWAP, route, None, SwapWire())
+        job = Job(id=name, request_id=name, op=Op.SWAP, route=route, request=None, wire=SwapWire())
         return Call(job, self.scheduler.submit(job))
 
     async def swapped(self, tag: str) -> str:

@@ -83,7 +83,10 @@ class Service:
     def job(self, engine: str, model: str, path: Path, stream: bool = False, downgrade: str = "") -> Job:
         wire = NotingWire(stream)
         request = TranscriptionRequest(str(path), downgrade=downgrade)
-        return Job(job_id(), "r", Op.TRANSCRIBE, Route(engine, model, Vram.OWN), request, wire)
+        route = Route(engine, model, Vram.OWN)
+        return Job(
+            id=job_id(), request_id="r", op=Op.TRANSCRIBE, route=route, request=request, wire=wire
+        )
 
     async def ask(self, job: Job) -> str:
         outlet = self.scheduler.submit(job)

@@ -15,9 +15,10 @@ from aistack.contract.converters import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.errors import internal
 from aistack.jobs.effects import Emit
+from aistack.jobs.model import JobContext
 from aistack.jobs.states import Op
 from aistack.routing.choose import Chosen
-from aistack.web.gateway.transcription import to_hear
+from aistack.web.gateway.transcription import engine_request
 from tests.doubles.web import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
 
 PATH = "/v1/audio/transcriptions"
@@ -55,7 +56,7 @@ async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     assert job.route.model == "auto"
     assert job.request == TranscriptionRequest(path=job.request.path)
     assert not job.wire.streams
-    assert job.context == {"client": "127.0.0.1", "bytes_in": 9, "format": "json"}
+    assert job.context == JobContext(client="127.0.0.1", bytes_in=9, format="json")
     assert answered.status == 200
     assert "preference-applied" not in answered.headers
 
@@ -89,7 +90,7 @@ async def test_batched_by_setting_but_for_streams(tmp_path: Path, stream: str, b
     found, _ = await submitted(tmp_path, ask(stream=stream))
     asked = form(TranscriptionForm, {"stream": [stream], "file": [FilePart("a.wav", "a.wav", 1)]})
     chosen = Chosen(found.job.route, None, True)
-    assert to_hear(asked, chosen, False, batch=True).batched is batched
+    assert engine_request(asked, chosen, False, batch=True).batched is batched
 
 
 @pytest.mark.parametrize(

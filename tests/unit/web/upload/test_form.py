@@ -66,7 +66,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
     settings = request.app[CONFIG]
     wait = queue_wish(request.headers.getall("Prefer", []), settings.slots)
     snapshot = request.app[SCHEDULER].snapshot
-    refuse_unread(request, snapshot, Op.TRANSCRIBE, wait.seconds > 0, 0.0)
+    refuse_unread(request, snapshot, Op.TRANSCRIBE, wait, 0.0)
     async with receive_audio(request, settings.server) as received:
         assert request.writer.output_size == 0, "a 100 Continue is no part of the answer"
         content = content_of(received.spool.path)
