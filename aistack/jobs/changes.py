@@ -32,7 +32,6 @@ class JobChanges(TypedDict, total=False):
     wait_no: int
     slot: str | None
     step: Step | None
-    streams: bool
     opened: bool
     answered: bool
     reached: tuple[str, ...]

@@ -18,7 +18,7 @@ from aistack.jobs.states import Mode, Phase, State
 class Draft:
     """The next snapshot, copied only where it is written, and what follows from it."""
 
-    __slots__ = ("_jobs", "at", "base", "changes", "effects", "event", "transitions")
+    __slots__ = ("_copy", "at", "base", "changes", "effects", "event", "jobs", "transitions")
 
     def __init__(self, base: Snapshot, event: str, at: float) -> None:
         self.base = base
@@ -27,13 +27,10 @@ class Draft:
         self.changes: SnapshotChanges = {}
         self.effects: list[Effect] = []
         self.transitions: list[Transition] = []
-        self._jobs: dict[str, Job] | None = None
+        self.jobs: Mapping[str, Job] = base.jobs
+        self._copy: dict[str, Job] | None = None
 
     # --- reading -----------------------------------------------------------------------------------
-
-    @property
-    def jobs(self) -> Mapping[str, Job]:
-        return self.base.jobs if self._jobs is None else self._jobs
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -82,7 +79,7 @@ class Draft:
 
     def write(self, job: Job) -> None:
         """Put the job into the book as it is now."""
-        self._book()[job.id] = job
+        self._writable()[job.id] = job
 
     def change(self, job: Job, **changes: Unpack[JobChanges]) -> Job:
         """The job with `changes`, written."""
@@ -115,17 +112,17 @@ class Draft:
         self.transitions.append(Transition(done, source, self.event, Phase.DONE, self.at))
         self.emit(Discard(job.id))
         if job.id in self.jobs:
-            del self._book()[job.id]
+            del self._writable()[job.id]
 
     def commit(self) -> Reaction:
         """The reaction; the base snapshot itself if nothing changed."""
-        if self._jobs is not None:
-            self.changes["jobs"] = self._jobs
+        if self._copy is not None:
+            self.changes["jobs"] = self._copy
         snapshot = evolve(self.base, **self.changes) if self.changes else self.base
         return Reaction(snapshot, tuple(self.transitions), tuple(self.effects))
 
-    def _book(self) -> dict[str, Job]:
+    def _writable(self) -> dict[str, Job]:
         """The jobs, copied now if they were not."""
-        if self._jobs is None:
-            self._jobs = dict(self.base.jobs)
-        return self._jobs
+        if self._copy is None:
+            self.jobs = self._copy = dict(self.base.jobs)
+        return self._copy

@@ -13,7 +13,7 @@ from aistack.chunks import Chunk, EngineRequest, Progress, Result, Vram
 from aistack.contract.relay_request import UpstreamRequest
 from aistack.errors import Fault
 from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
-from aistack.wire.base import Wire
+from aistack.wire.base import StreamWire, WholeWire, Wire
 
 SELECTED = "(selected)"
 """The model of a GENERATE route: whichever weights are selected when the slot is taken."""
@@ -91,8 +91,8 @@ class Job:
     """A SELECTED model is filled in when the slot is taken."""
     request: Request | None
     """What its backend is asked for; None for a job that never runs (SWAP, LOAD, UNLOAD)."""
-    wire: Wire
-    """How its answer looks."""
+    wire: Wire | None
+    """How its answer looks; None where nobody waits for one (LOAD, UNLOAD)."""
     max_wait_s: float = 0.0
     """How long its caller is willing to be queued."""
     context: JobContext = JobContext()
@@ -114,8 +114,6 @@ class Job:
     """The device it holds."""
     step: Step | None = None
     """The one step outstanding."""
-    streams: bool = False
-    """Whether its wire sends chunks as they come: asked once, at submission."""
     opened: bool = False
     """Whether the headers of a streamed answer are out."""
     answered: bool = False
@@ -134,6 +132,20 @@ class Job:
     def detached(self) -> bool:
         """Whether nobody waits for a reply."""
         return self.op in HOUSEKEEPING or self.answered
+
+    @property
+    def stream(self) -> StreamWire:
+        """The format of an answer that is sent as it is made. Raises TypeError for any other."""
+        if isinstance(self.wire, StreamWire):
+            return self.wire
+        raise TypeError(f"{self} has no stream")
+
+    @property
+    def whole(self) -> WholeWire:
+        """The format of an answer that is sent at once. Raises TypeError for any other."""
+        if isinstance(self.wire, WholeWire):
+            return self.wire
+        raise TypeError(f"{self} has no whole answer")
 
     @property
     def phase(self) -> Phase:

@@ -25,7 +25,7 @@ from aistack.jobs.effects import AbortStream, Cancel, CloseStream, Emit, OpenStr
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
 from aistack.jobs.model import SELECTED, Job, Outcome
 from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
-from aistack.wire.base import refusal
+from aistack.wire.base import StreamWire, refusal
 
 W, P, R, S, C, D = Phase
 
@@ -60,7 +60,7 @@ def send_fault(draft: Draft, job: Job, fault: Fault) -> None:
         draft.emit(Respond(job.id, refusal(fault)))
         return
     try:
-        frame, clean = job.wire.fault(fault)
+        frame, clean = job.stream.fault(fault)
     except Exception:  # noqa: BLE001 - a wire that cannot even say so must not hold the slot
         frame, clean = None, False
     if frame is not None:
@@ -117,7 +117,7 @@ def grant(draft: Draft, job: Job, source: Phase | None, device: str) -> None:
     job = evolve(plan.resolve(job, draft.selected), slot=device, since=draft.at)
     if job.granted is None:
         job = evolve(job, granted=draft.at)
-    if job.streams and job.route.vram is Vram.OWN:
+    if isinstance(job.wire, StreamWire) and job.route.vram is Vram.OWN:
         # A relayed answer's status and headers are its upstream's: they cannot go out before it.
         draft.emit(SetTimer(job.id, ev.OpenDue(job.id), draft.base.limits.open_after))
     advance(draft, job, source)
@@ -144,13 +144,12 @@ def submitted(draft: Draft, job: Job) -> None:
         current = draft.selected.model if draft.selected is not None else job.route.model
         settled = job.route.resident == draft.selected and draft.selected_ok
         word = "ok" if settled else "accepted"
-        draft.emit(Respond(job.id, job.wire.body((), Accepted(word, current))))
+        if job.wire is not None:
+            draft.emit(Respond(job.id, job.whole.body((), Accepted(word, current))))
         job = evolve(job, answered=True)
         if settled:
             draft.end(job, None, Outcome(OutcomeKind.OK))
             return
-    if not job.detached:
-        job = evolve(job, streams=job.wire.streams)
     slot = plan.choose(draft, job)
     if slot is not None:
         grant(draft, job, None, slot.device)
@@ -258,11 +257,12 @@ def progressed(draft: Draft, job: Job, event: ev.Progressed) -> None:
 
 def produced_first(draft: Draft, job: Job, event: ev.Produced) -> None:
     """Keep the chunk for the whole answer, or open the stream with it."""
-    if not job.streams:
+    wire = job.wire
+    if not isinstance(wire, StreamWire):
         draft.change(job, parts=(*job.parts, event.chunk))
         return
-    head = job.wire.head(event.chunk)
-    frame = job.wire.frame(event.chunk)
+    head = wire.head(event.chunk)
+    frame = wire.frame(event.chunk)
     draft.emit(OpenStream(job.id, head))
     if frame is not None:
         draft.emit(Emit(job.id, frame))
@@ -271,27 +271,28 @@ def produced_first(draft: Draft, job: Job, event: ev.Produced) -> None:
 
 def produced_next(draft: Draft, job: Job, event: ev.Produced) -> None:
     """Send the chunk."""
-    frame = job.wire.frame(event.chunk)
+    frame = job.stream.frame(event.chunk)
     if frame is not None:
         draft.emit(Emit(job.id, frame))
 
 
 def finished_running(draft: Draft, job: Job, event: ev.Finished) -> None:
     """Send the whole answer, or the whole of a stream that had nothing to show before."""
-    if job.streams:
-        head, tail = job.wire.head(None), job.wire.tail(event.result)
+    wire = job.wire
+    if isinstance(wire, StreamWire):
+        head, tail = wire.head(None), wire.tail(event.result)
         draft.emit(OpenStream(job.id, head))
         if tail is not None:
             draft.emit(Emit(job.id, tail))
         draft.emit(CloseStream(job.id))
     else:
-        draft.emit(Respond(job.id, job.wire.body(job.parts, event.result)))
+        draft.emit(Respond(job.id, job.whole.body(job.parts, event.result)))
     draft.end(evolve(job, first=draft.at, result=event.result), Phase.RUNNING, Outcome(OutcomeKind.OK))
 
 
 def finished_streaming(draft: Draft, job: Job, event: ev.Finished) -> None:
     """Send the last piece and close."""
-    tail = job.wire.tail(event.result)
+    tail = job.stream.tail(event.result)
     if tail is not None:
         draft.emit(Emit(job.id, tail))
     draft.emit(CloseStream(job.id))
@@ -358,13 +359,13 @@ def wait_expired(draft: Draft, job: Job, event: ev.WaitExpired) -> None:
 
 def open_preparing(draft: Draft, job: Job, event: ev.OpenDue) -> None:
     """Send the headers now; the run will start as STREAMING."""
-    draft.emit(OpenStream(job.id, job.wire.head(None)))
+    draft.emit(OpenStream(job.id, job.stream.head(None)))
     draft.change(job, opened=True, first=draft.at)
 
 
 def open_running(draft: Draft, job: Job, event: ev.OpenDue) -> None:
     """Send the headers now."""
-    draft.emit(OpenStream(job.id, job.wire.head(None)))
+    draft.emit(OpenStream(job.id, job.stream.head(None)))
     draft.move(job, Phase.RUNNING, state=State.STREAMING, opened=True, first=draft.at)
 
 

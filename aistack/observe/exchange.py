@@ -16,6 +16,7 @@ from aistack.chunks import SynthesisRequest, Transcript, TranscriptionRequest
 from aistack.contract.relay_request import RelayedChat, RelayRequest
 from aistack.errors import Code, Fault
 from aistack.jobs.model import SELECTED, Job
+from aistack.wire.base import StreamWire
 
 CLASSES = ("2xx", "4xx", "5xx", "503-busy", "client-disconnect")
 ERRORS = frozenset({"4xx", "5xx"})
@@ -125,7 +126,7 @@ def _heard(job: Job, latency_s: float) -> dict[str, Any]:
 
 def _llm(job: Job) -> dict[str, Any]:
     asked = job.request
-    stream = asked.stream if isinstance(asked, RelayedChat) else job.streams
+    stream = asked.stream if isinstance(asked, RelayedChat) else isinstance(job.wire, StreamWire)
     count = asked.messages if isinstance(asked, RelayedChat) else job.context.messages
     return {"stream": stream, "message_count": count}
 

@@ -8,47 +8,23 @@ dies when the slot is taken again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-from aistack.chunks import Chunk, Result, Vram
-from aistack.errors import Fault
+from aistack.chunks import Vram
 from aistack.ids import job_id
 from aistack.jobs.model import Job, Resident, Route, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase
 from aistack.run.scheduler import Scheduler
-from aistack.wire.base import Answer, StreamHead, refusal
 
 BEGIN_S = 5.0
 UNLOAD_S = 30.0
 """How long an operator's word may take to be heard, and a model to be gone."""
 
 
-class Silent:
-    """The wire of a job nobody listens to."""
-
-    streams = False
-
-    def head(self, chunk: Chunk | None) -> StreamHead:
-        return StreamHead()
-
-    def frame(self, chunk: Chunk) -> bytes | None:
-        return None
-
-    def tail(self, result: Result) -> bytes | None:
-        return None
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        return Answer(204, b"")
-
-    def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        return refusal(fault).body, False
-
-
 def housekeeping_job(op: Op, resident: Resident, device: str | None) -> Job:
     """A LOAD or UNLOAD job."""
     name = job_id()
     route = Route(resident.backend, resident.model, Vram.OWN, device)
-    return Job(id=name, request_id=name, op=op, route=route, request=None, wire=Silent())
+    return Job(id=name, request_id=name, op=op, route=route, request=None, wire=None)
 
 
 class Housekeeping:

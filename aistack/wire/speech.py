@@ -5,22 +5,19 @@ Pure. The length is not known before the end, so the answer is sent in chunks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import frozen
 
 from aistack.chunks import Chunk, Piece, Result, Tail
 from aistack.contract.speech import FORMATS
 from aistack.errors import Fault
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import StreamHead, StreamWire
 
 
 @frozen
-class SpeechWire:
+class SpeechWire(StreamWire):
     """Audio in one of OpenAI's formats."""
 
     format: str
-    streams: bool = True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         """Known from the start: a good answer is 200 in the format that was asked for."""
@@ -33,10 +30,6 @@ class SpeechWire:
     def tail(self, result: Result) -> bytes | None:
         """The last bytes."""
         return result.data or None if isinstance(result, Tail) else None
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        """Never asked for: speech always streams."""
-        raise NotImplementedError("speech is not kept")
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         """Audio has no place for words: the connection is cut."""

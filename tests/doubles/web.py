@@ -141,13 +141,9 @@ class Listing:
         raise BackendFault(evolve(not_there, status_override=404))
 
 
-class Wireless:
-    """Satisfies a Job; the scripted scheduler never asks it."""
-
-
 def a_job(id: str = "j1", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
     route = Route("fake", "fake-1", Vram.OWN)
-    return Job(id=id, request_id="r1", op=op, route=route, request=None, wire=Wireless(), **more)
+    return Job(id=id, request_id="r1", op=op, route=route, request=None, wire=None, **more)
 
 
 def held(op: Op = Op.CHAT, **more: Any) -> Snapshot:

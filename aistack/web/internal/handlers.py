@@ -28,7 +28,7 @@ from aistack.web.submission import job_of, wish_of
 from aistack.web.upload.bodies import read_json
 from aistack.wire.accepted import SwapAnswer
 from aistack.wire.base import Wire
-from aistack.wire.tokens import ChatCompletion, TokenEvents
+from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
 
 HEADER = "X-Internal-API-Key"
 BACKEND = "nanochat"
@@ -74,9 +74,8 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def chat(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
     """/v1/chat/completions for the current tag: called by the chat handler when `serves` says so."""
     asked: ChatAsked = chat_request(body, defaults(request))
-    wire = ChatCompletion(
-        f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]), asked.stream, asked.usage
-    )
+    answer = ChatAnswer(f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]))
+    wire = StreamedChat(answer, asked.usage) if asked.stream else WholeChat(answer)
     return await _deliver(request, asked.request, wire, wish_of(request))
 
 
@@ -147,7 +146,7 @@ def selection(tag: str) -> Job:
         op=Op.SWAP,
         route=weights_route(tag),
         request=None,
-        wire=SwapAnswer(),
+        wire=None,
     )
 
 

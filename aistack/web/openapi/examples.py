@@ -14,7 +14,7 @@ from aistack.contract import relayed
 from aistack.contract.converters import to_plain
 from aistack.errors import Code, ErrorKind, Fault, envelope
 from aistack.wire.subtitles import srt, vtt
-from aistack.wire.tokens import ChatCompletion, TokenEvents
+from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
 from aistack.wire.transcript import PLAIN, VTT, StreamedTranscript, WholeTranscript
 
 Example = Mapping[str, Any]
@@ -190,9 +190,10 @@ def _generated() -> str:
 
 
 def _chat(stream: bool) -> Any:
-    wire = ChatCompletion("chatcmpl-407", 1787299872, "qwen3:4b", stream)
+    answer = ChatAnswer("chatcmpl-407", 1787299872, "qwen3:4b")
     if not stream:
-        return json.loads(wire.body(_TOKENS, _GENERATED).body)
+        return json.loads(WholeChat(answer).body(_TOKENS, _GENERATED).body)
+    wire = StreamedChat(answer)
     return b"".join(
         [*(wire.frame(each) or b"" for each in _TOKENS), wire.tail(_GENERATED) or b""]
     ).decode()

@@ -22,7 +22,7 @@ from aistack.errors import Fault
 from aistack.jobs import Job, Op, Resident, Route, Slot, Snapshot, handle
 from aistack.jobs import events as ev
 from aistack.jobs.changes import evolve
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
 from contrib.dev.bench.harness import Row
 
 CHUNKS = 200
@@ -31,11 +31,15 @@ SEGMENT = Segment(0.0, 2.0, "a few words of speech", lead=" ")
 RESULT = Transcript("en", 400.0, "the whole text")
 
 
-class Bare:
+class BareWhole(WholeWire):
     """A format that costs nothing, so that only the machine is measured."""
 
-    def __init__(self, streams: bool) -> None:
-        self.streams = streams
+    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
+        return _ANSWER
+
+
+class BareStream(StreamWire):
+    """The same for a stream."""
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         return _HEAD
@@ -45,9 +49,6 @@ class Bare:
 
     def tail(self, result: Result) -> bytes | None:
         return b"data: {}\n\n"
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        return _ANSWER
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         return None, False
@@ -65,7 +66,7 @@ def job(streams: bool) -> Job:
         op=Op.TRANSCRIBE,
         route=route,
         request=TranscriptionRequest("a.wav"),
-        wire=Bare(streams),
+        wire=BareStream() if streams else BareWhole(),
     )
 
 

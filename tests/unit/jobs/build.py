@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from attrs import field, frozen
 
@@ -11,7 +10,7 @@ from aistack.chunks import Accepted, Chunk, Generated, Result, Token, Transcript
 from aistack.errors import Fault, internal, out_of_memory
 from aistack.jobs import SELECTED, Job, Limits, Op, Resident, Route, Slot, Snapshot
 from aistack.jobs.changes import evolve
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
 
 WHISPER = Resident("whisper", "whisper-small")
 PARAKEET = Resident("parakeet", "parakeet")
@@ -28,10 +27,25 @@ Nothing = Callable[[str], None]
 
 
 @frozen
-class FakeWire:
-    """A format whose bytes say which method made them. `guard` is called first and may raise."""
+class FakeWhole(WholeWire):
+    """A whole answer that says how many parts it has. `guard` is called first and may raise."""
 
-    streams: bool = False
+    guard: Nothing = field(default=lambda method: None)
+
+    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
+        self.guard("body")
+        if isinstance(result, Accepted):
+            return Answer(202, f"{result.status} {result.current_model}".encode())
+        return Answer(200, f"body {len(parts)}".encode())
+
+
+@frozen
+class FakeStream(StreamWire):
+    """A stream whose bytes say which method made them. `guard` is called first and may raise.
+
+    `shows`: whether it has any frames; `clean`: whether it ends cleanly after a failure.
+    """
+
     clean: bool = True
     shows: bool = True
     guard: Nothing = field(default=lambda method: None)
@@ -48,23 +62,18 @@ class FakeWire:
         self.guard("tail")
         return f"tail {result}".encode() if self.shows else None
 
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        self.guard("body")
-        if isinstance(result, Accepted):
-            return Answer(202, f"{result.status} {result.current_model}".encode())
-        return Answer(200, f"body {len(parts)}".encode())
-
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         self.guard("fault")
         return (f"fault {fault.code.value}".encode() if self.shows else None), self.clean
 
 
-WHOLE = FakeWire()
-STREAM = FakeWire(streams=True)
-RELAYED = FakeWire(streams=True, clean=False, shows=False)
+FakeWire = FakeWhole | FakeStream
+WHOLE = FakeWhole()
+STREAM = FakeStream()
+RELAYED = FakeStream(clean=False, shows=False)
 
 
-def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, max_wait_s: float = 0.0) -> Job:
+def job(job_id: str, op: Op, route: Route, wire: FakeWire = WHOLE, max_wait_s: float = 0.0) -> Job:
     """A job as a handler submits it."""
     return Job(
         id=job_id,
@@ -72,7 +81,7 @@ def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, max_wait_s: float 
         op=op,
         route=route,
         request=None if op in (Op.SWAP, Op.LOAD, Op.UNLOAD) else TranscriptionRequest(job_id),
-        wire=wire,
+        wire=None if op in (Op.LOAD, Op.UNLOAD) else wire,
         max_wait_s=max_wait_s,
     )
 
@@ -80,7 +89,7 @@ def job(job_id: str, op: Op, route: Route, wire: Any = WHOLE, max_wait_s: float 
 def listen(
     job_id: str,
     model: Resident = WHISPER,
-    wire: Any = WHOLE,
+    wire: FakeWire = WHOLE,
     max_wait_s: float = 0.0,
     device: str | None = None,
 ) -> Job:
@@ -90,17 +99,17 @@ def listen(
     )
 
 
-def chat(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
+def chat(job_id: str, wire: FakeWire = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
     """A chat by someone else's server that loads into our card."""
     return job(job_id, Op.CHAT, Route("ollama", "llama", Vram.EXTERNAL, device), wire, max_wait_s)
 
 
-def speak(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
+def speak(job_id: str, wire: FakeWire = STREAM, max_wait_s: float = 0.0, device: str = "gpu0") -> Job:
     """Speech by a container with a fixed share of the card."""
     return job(job_id, Op.SPEAK, Route("qwen_tts", "qwen", Vram.RESERVED, device), wire, max_wait_s)
 
 
-def generate(job_id: str, wire: Any = STREAM, max_wait_s: float = 0.0) -> Job:
+def generate(job_id: str, wire: FakeWire = STREAM, max_wait_s: float = 0.0) -> Job:
     """A generation by the selected weights."""
     return job(job_id, Op.GENERATE, Route("nanochat", SELECTED, Vram.OWN), wire, max_wait_s)
 

@@ -12,6 +12,8 @@ from aistack.jobs import Job, Mode, Op, OutcomeKind, Phase, Reaction, Slot, Snap
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.states import HOLDING, Step
+from aistack.wire.base import StreamWire
+from tests.unit.jobs.build import FakeStream
 
 if TYPE_CHECKING:
     from tests.unit.jobs.world import World
@@ -76,7 +78,7 @@ def check_job(world: World, job: Job, slot: Slot | None) -> None:
     seen = world.clients[job.id]
     assert job.opened == (seen == "open"), "opened is not what the client sees"
     assert (job.phase is Phase.STREAMING) <= job.opened
-    early = job.wire.streams and job.route.vram is Vram.OWN and not job.detached
+    early = isinstance(job.wire, StreamWire) and job.route.vram is Vram.OWN and not job.detached
     if early and not job.opened:
         assert ("OpenDue", job.id, 0) in world.timers, "a stream that may never open"
 
@@ -192,7 +194,7 @@ def next_view(world: World, effect: do.Effect) -> str:
                 assert isinstance(world.after[0], ev.Submitted), "a second answer to a swap"
             return f"whole {answer.status}"
         case do.OpenStream():
-            assert original.wire.streams, "a stream nobody asked for"
+            assert isinstance(original.wire, StreamWire), "a stream nobody asked for"
             assert seen == "waiting", f"OpenStream to a client that has seen {seen}"
             return "open"
         case do.Emit():
@@ -215,7 +217,7 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
     if original.op in (Op.LOAD, Op.UNLOAD):
         return
     if original.op is Op.SWAP:
-        accepted = seen == "whole 202"
+        accepted = seen == "whole 202" or original.wire is None
         assert accepted or outcome.kind is OutcomeKind.REJECTED, "a swap that was not answered"
         return
     if job_id in world.left:
@@ -226,9 +228,11 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
         assert seen in ("whole 200", "closed"), f"ok, but the client saw {seen}"
     else:
         assert outcome.fault is not None
-        clean = original.wire.clean
-        told = seen == f"whole {outcome.fault.status}" or seen == ("closed" if clean else "aborted")
-        assert told, f"{outcome}, but the client saw {seen}"
+        wire = original.wire
+        in_band = isinstance(wire, FakeStream) and seen == ("closed" if wire.clean else "aborted")
+        assert in_band or seen == f"whole {outcome.fault.status}", (
+            f"{outcome}, but the client saw {seen}"
+        )
 
 
 def check_transitions(before: Snapshot, reaction: Reaction) -> None:

@@ -11,6 +11,7 @@ import re
 from itertools import chain, combinations, product
 from typing import Any
 
+import attrs
 import pytest
 
 from aistack.chunks import Progress
@@ -23,7 +24,7 @@ from aistack.jobs.states import HOLDING, Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.driver import Driver
 
-METHODS = ("streams", "head", "frame", "tail", "body", "fault")
+METHODS = ("head", "frame", "tail", "body", "fault")
 WELL_FORMED = re.compile(r"(R|OE*[CA]|O?E*)D")
 """One whole answer, a stream opened and ended once, or what had come when it left; then Discard."""
 COMPLETE = re.compile(r"(R|OE*[CA])D")
@@ -73,19 +74,22 @@ class Breakdown(Exception):
     """What the format raises."""
 
 
-class BadWire:
-    """A format that raises at call number `plan[method]` (from 0) of a method, and ever after."""
+class Breaks:
+    """The guard of a format that raises at call number `plan[method]` (from 0), and ever after."""
 
-    def __init__(self, good: b.FakeWire, plan: dict[str, int]) -> None:
-        self._good = good
+    def __init__(self, plan: dict[str, int]) -> None:
         self._plan = plan
         self._calls = dict.fromkeys(METHODS, 0)
 
-    def __getattr__(self, method: str) -> Any:
+    def __call__(self, method: str) -> None:
         calls, self._calls[method] = self._calls[method], self._calls[method] + 1
         if calls >= self._plan.get(method, 10**9):
             raise Breakdown(method)
-        return getattr(self._good, method)
+
+
+def bad(good: b.FakeWire, plan: dict[str, int]) -> b.FakeWire:
+    """The format, breaking down as planned."""
+    return attrs.evolve(good, guard=Breaks(plan))
 
 
 def plans() -> list[dict[str, int]]:
@@ -94,11 +98,11 @@ def plans() -> list[dict[str, int]]:
     return [
         dict(zip(methods, calls, strict=True))
         for methods in chosen
-        for calls in (product((0, 1), repeat=len(methods)) if len(methods) < 3 else ((0,) * 6, (1,) * 6))
+        for calls in (product((0, 1), repeat=len(methods)) if len(methods) < 3 else ((0,) * 5, (1,) * 5))
     ]
 
 
-def play(script: str, wire: Any) -> Driver:
+def play(script: str, wire: b.FakeWire) -> Driver:
     """Run the script for `j`; `k` is queued. Reports come only from steps that are out."""
     driver = Driver(b.service(b.PARAKEET))
     driver.submit(b.listen("j", wire=wire))
@@ -123,9 +127,9 @@ def play(script: str, wire: Any) -> Driver:
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_slot_is_free_once_the_step_has_reported(script: str, streams: bool) -> None:
-    good = b.FakeWire(streams=streams)
+    good = b.STREAM if streams else b.WHOLE
     for plan in plans():
-        driver = play(without_open(SCRIPTS[script], streams), BadWire(good, plan))
+        driver = play(without_open(SCRIPTS[script], streams), bad(good, plan))
         context = (plan, driver.raised, driver.effects)
         assert "j" not in driver.snapshot.jobs and "j" not in driver.steps, context
         assert driver.snapshot.slots[0].holder != "j", context
@@ -158,7 +162,7 @@ def serve_next(driver: Driver, context: Any) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_with_a_good_format_nothing_is_raised(script: str) -> None:
     for streams in (False, True):
-        driver = play(without_open(SCRIPTS[script], streams), b.FakeWire(streams=streams))
+        driver = play(without_open(SCRIPTS[script], streams), b.STREAM if streams else b.WHOLE)
         assert not driver.raised
 
 
@@ -167,7 +171,7 @@ def test_a_queued_bad_format_does_not_touch_the_holder(plan: dict[str, int]) -> 
     """Granting runs no code of the next job's format in the holder's reaction."""
     driver = Driver(b.service(b.WHISPER))
     driver.submit(b.listen("k"))
-    driver.submit(b.listen("j", wire=BadWire(b.STREAM, plan), max_wait_s=9.0))
+    driver.submit(b.listen("j", wire=bad(b.STREAM, plan), max_wait_s=9.0))
     before = list(driver.raised)
     driver.hand_in(ev.Finished("k", b.RESULT))
     assert driver.answer("k") == "RD"
@@ -177,7 +181,7 @@ def test_a_queued_bad_format_does_not_touch_the_holder(plan: dict[str, int]) -> 
 
 def test_trace_the_only_report_while_the_body_raises() -> None:
     """Submitted, Loaded, Finished while `wire.body` raises: the slot was held for ever."""
-    driver = play("evicted loaded finished", BadWire(b.WHOLE, {"body": 0}))
+    driver = play("evicted loaded finished", bad(b.WHOLE, {"body": 0}))
     assert driver.raised == ["Finished: body"]
     answer = driver.effects["j"][-2]
     assert isinstance(answer, do.Respond) and answer.answer.status == 500
@@ -186,7 +190,7 @@ def test_trace_the_only_report_while_the_body_raises() -> None:
 
 def test_a_chunk_that_cannot_be_formatted_stops_the_work_and_holds_the_slot() -> None:
     driver = Driver(b.service(b.WHISPER))
-    driver.submit(b.listen("j", wire=BadWire(b.STREAM, {"frame": 1})))
+    driver.submit(b.listen("j", wire=bad(b.STREAM, {"frame": 1})))
     driver.hand_in(EVENTS["produced"])
     driver.hand_in(EVENTS["produced"])
     assert [type(effect).__name__ for effect in driver.effects["j"]][-3:] == [
@@ -203,15 +207,32 @@ def test_a_chunk_that_cannot_be_formatted_stops_the_work_and_holds_the_slot() ->
 
 def test_a_format_that_cannot_even_say_the_failure_is_cut() -> None:
     """Never a clean end on a failure, even if the format would have closed cleanly."""
-    driver = play("evicted loaded produced lost", BadWire(b.STREAM, {"fault": 0}))
+    driver = play("evicted loaded produced lost", bad(b.STREAM, {"fault": 0}))
     assert driver.answer("j") == "OEAD"
 
 
 def test_a_submission_whose_format_breaks_down_leaves_the_world_as_it_was() -> None:
+    before = b.service(b.OLD, selected=b.OLD)
+    driver = Driver(before)
+    driver.submit(attrs.evolve(b.swap("j"), wire=bad(b.WHOLE, {"body": 0})))
+    assert driver.raised == ["Submitted: body"]
+    assert driver.snapshot is before and driver.answer("j") == "RD"
+
+
+def test_a_run_without_a_format_is_a_failure_and_not_a_silence() -> None:
+    driver = Driver(b.service(b.WHISPER))
+    driver.submit(attrs.evolve(b.listen("j"), wire=None))
+    driver.hand_in(EVENTS["finished"])
+    assert driver.raised == ["Finished: <Job j transcribe running on gpu0> has no whole answer"]
+    assert driver.answer("j") == "RD" and driver.snapshot.slots[0].holder is None
+
+
+def test_a_job_with_nothing_to_run_is_refused_at_once() -> None:
     before = b.service(b.WHISPER)
     driver = Driver(before)
-    driver.submit(b.listen("j", wire=BadWire(b.STREAM, {"streams": 0})))
-    assert driver.snapshot is before and driver.answer("j") == "RD"
+    driver.submit(attrs.evolve(b.listen("j"), request=None))
+    assert driver.raised == ["Submitted: <Job j transcribe preparing on gpu0> has nothing to run"]
+    assert driver.answer("j") == "RD" and driver.snapshot is before
 
 
 # --- which event stands in ---------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from tests.unit.jobs import build as b
 from tests.unit.jobs.world import World
 
 MODELS = st.sampled_from([b.WHISPER, b.PARAKEET, b.OLD, b.NEW])
-WIRES = st.sampled_from([b.WHOLE, b.STREAM, b.RELAYED, b.FakeWire(shows=False), b.FakeWire(True, False)])
+WIRES = st.sampled_from(
+    [b.WHOLE, b.STREAM, b.RELAYED, b.FakeStream(shows=False), b.FakeStream(clean=False)]
+)
 PATIENCE = st.sampled_from([0.0, 0.0, 1.0, 30.0])
 OPS = st.sampled_from([*Op, Op.TRANSCRIBE, Op.GENERATE, Op.SWAP])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
+
 from aistack.errors import Code
 from aistack.jobs import Limits, OutcomeKind
 from aistack.jobs import effects as do
@@ -281,7 +283,16 @@ def test_a_bound_swap_keeps_to_its_card(walk: Start) -> None:
     assert w.snapshot.selected == NEW and w.resident("gpu0") == OLD
 
 
-# --- the new weights beside the old -----------------------------------------------------------------
+def test_a_swap_that_nobody_asked_for_goes_the_same_way_without_an_answer(walk: Start) -> None:
+    """The one at the start of the service."""
+    w = walk(OLD, selected=OLD)
+    assert w.new(attrs.evolve(b.swap("s"), wire=None)) == "Evict(s)"
+    w("evicted", "s")
+    assert w("loaded", "s") == "Discard(s)"
+    assert w.snapshot.selected == NEW and w.ended["s"].kind is OutcomeKind.OK
+
+
+# --- the new weights side by side with the old ---------------------------------------------------------
 
 
 def test_a_kept_model_stays_until_the_new_one_is_there(walk: Start) -> None:

@@ -74,7 +74,7 @@ def placed(phase: Phase, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapsh
     """A service with the streaming transcription `j` in `phase`, its step the one `event` reports."""
     step = {"Evicted": Step.EVICT, "Loaded": Step.LOAD}.get(event, Step.RUN)
     preparing = step if step is not Step.RUN else Step.LOAD
-    job = evolve(b.listen("j", wire=wire, max_wait_s=9.0), streams=wire.streams, wait_no=1)
+    job = evolve(b.listen("j", wire=wire, max_wait_s=9.0), wait_no=1)
     empty = b.service(None)
     held = b.service(b.WHISPER)
     on = {"slot": "gpu0", "granted": 1.0}
@@ -179,7 +179,7 @@ def test_a_loaded_model_starts_as_streaming_when_headers_are_out() -> None:
 
 
 def test_frames_that_do_not_show_are_not_sent() -> None:
-    silent = b.FakeWire(streams=True, shows=False)
+    silent = b.FakeStream(shows=False)
     opened = handle(placed(Phase.RUNNING, wire=silent), EVENTS["Produced"])
     assert [type(e).__name__ for e in opened.effects] == ["OpenStream"]
     assert not handle(placed(Phase.STREAMING, wire=silent), EVENTS["Produced"]).effects

@@ -12,7 +12,6 @@ from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, State, Transition
 from aistack.jobs.model import JobContext
 from aistack.observe.job_line import done_fields, job_ids, transition_fields
-from aistack.run.housekeeping import Silent
 
 WHISPER = Route("whisper", "whisper-tiny", Vram.OWN)
 LEFT = Fault(ErrorKind.CANCELLED, Code.CANCELLED, "The client left.")
@@ -28,7 +27,7 @@ def done(outcome: Outcome | None, at: float = 20.0, **stamps: Any) -> Transition
         op=op,
         route=WHISPER,
         request=TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
-        wire=Silent(),
+        wire=None,
         state=State.DONE,
         outcome=outcome,
         **stamps,

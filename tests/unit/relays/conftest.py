@@ -28,7 +28,7 @@ from aistack.run.scheduler import Scheduler
 from aistack.wire.relay import Relayed, RelayWire
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
-from tests.unit.run.conftest import PlainWire
+from tests.unit.run.conftest import PlainWhole
 
 BOUND_S = 30.0
 MODEL = "qwen3:4b"
@@ -132,7 +132,7 @@ class World:
             op=Op.TRANSCRIBE,
             route=route,
             request=request,
-            wire=PlainWire(False),
+            wire=PlainWhole(),
         )
 
     def job(self, kind: str) -> Job:

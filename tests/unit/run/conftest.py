@@ -21,16 +21,20 @@ from aistack.jobs.effects import AbortStream, Emit, Respond
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
 
 BOUND_S = 30.0
 
 
-class PlainWire:
-    """Chunks as JSON lines; readable in a failing test."""
+class PlainWhole(WholeWire):
+    """The text of the result."""
 
-    def __init__(self, streams: bool) -> None:
-        self.streams = streams
+    def body(self, parts: Any, result: Any) -> Answer:
+        return Answer(200, getattr(result, "text", "").encode())
+
+
+class PlainStream(StreamWire):
+    """The text of the chunks; readable in a failing test."""
 
     def head(self, chunk: Any) -> StreamHead:
         return StreamHead()
@@ -45,9 +49,6 @@ class PlainWire:
     def tail(self, result: Any) -> bytes | None:
         text = getattr(result, "text", None)
         return bytes(result.data) if text is None else f"|{text}".encode()
-
-    def body(self, parts: Any, result: Any) -> Answer:
-        return Answer(200, getattr(result, "text", "").encode())
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         return f"!{fault.code.value}".encode(), True
@@ -138,7 +139,7 @@ class Rig:
             op=Op.TRANSCRIBE,
             route=route,
             request=request,
-            wire=PlainWire(stream),
+            wire=PlainStream() if stream else PlainWhole(),
             max_wait_s=max_wait_s,
         )
 
@@ -146,7 +147,7 @@ class Rig:
         route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
         request = ScriptedCall("POST", "/", acts=acts)
         return Job(
-            id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainWire(True)
+            id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainStream()
         )
 
     def submit(self, job: Job) -> Any:

@@ -15,7 +15,7 @@ from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route, Slot, Snapshot, Transition
 from aistack.jobs import events as ev
 from aistack.run.scheduler import TURNS, Scheduler
-from tests.unit.run.conftest import BOUND_S, PlainWire
+from tests.unit.run.conftest import BOUND_S, PlainStream
 
 pytestmark = pytest.mark.both_loops
 
@@ -38,9 +38,7 @@ class Steps:
 def chat() -> Job:
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
     request = SocketCall("/")
-    return Job(
-        id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainWire(True)
-    )
+    return Job(id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainStream())
 
 
 async def begun(scheduler: Scheduler) -> asyncio.Task[None]:

@@ -372,11 +372,6 @@ def test_other_chunks_do_not_show() -> None:
     assert [wire.frame(chunk) for chunk in (Head(200, ()), Piece(b"x"), Token("x"))] == [None] * 3
 
 
-def test_wires_say_what_they_are() -> None:
-    assert StreamedTranscript(MODEL).streams and not WholeTranscript("json", MODEL).streams
-    assert WholeTranscript("json", MODEL).fault(errors.internal()) == (None, False)
-
-
 def run_of(segments: list[Segment], end: Transcript) -> Iterator[Any]:
     yield from segments
     return end

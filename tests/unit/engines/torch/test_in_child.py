@@ -23,7 +23,7 @@ from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from tests.support.listening import AUDIO, SPOKEN, plain
 from tests.unit.engines.torch.conftest import LONG, NEMO, SENSEVOICE, VAD
-from tests.unit.run.conftest import PlainWire, said
+from tests.unit.run.conftest import PlainStream, PlainWhole, said
 
 DIGITS = AUDIO / "digits-en.wav"
 BOUND_S = 120.0
@@ -38,11 +38,10 @@ SPECS = {
 ENGINES = {"parakeet": ("Parakeet", 3.0), "sensevoice": ("SenseVoice", 1.0)}
 
 
-class NotingWire(PlainWire):
+class NotingWire(PlainStream):
     """Keeps the chunks it is given."""
 
-    def __init__(self, streams: bool) -> None:
-        super().__init__(streams)
+    def __init__(self) -> None:
         self.chunks: list[Any] = []
 
     def frame(self, chunk: Any) -> bytes | None:
@@ -81,7 +80,7 @@ class Service:
         self.scheduler.post(event)
 
     def job(self, engine: str, model: str, path: Path, stream: bool = False, downgrade: str = "") -> Job:
-        wire = NotingWire(stream)
+        wire = NotingWire() if stream else PlainWhole()
         request = TranscriptionRequest(str(path), downgrade=downgrade)
         route = Route(engine, model, Vram.OWN)
         return Job(

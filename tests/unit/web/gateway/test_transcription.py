@@ -19,6 +19,7 @@ from aistack.jobs.model import JobContext
 from aistack.jobs.states import Op
 from aistack.routing.choose import Chosen
 from aistack.web.gateway.transcription import engine_request
+from aistack.wire.base import StreamWire, WholeWire
 from tests.doubles.web import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
 
 PATH = "/v1/audio/transcriptions"
@@ -55,7 +56,7 @@ async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     assert (job.op, job.request_id, job.max_wait_s) == (Op.TRANSCRIBE, "rid.1", 0.0)
     assert job.route.model == "auto"
     assert job.request == TranscriptionRequest(path=job.request.path)
-    assert not job.wire.streams
+    assert isinstance(job.wire, WholeWire)
     assert job.context == JobContext(client="127.0.0.1", bytes_in=9, format="json")
     assert answered.status == 200
     assert "preference-applied" not in answered.headers
@@ -108,7 +109,7 @@ async def test_a_stream_is_never_batched_and_downgraded_where_it_must(
 ) -> None:
     found, _ = await submitted(tmp_path, ask(**fields))
     assert (found.job.request.batched, found.job.request.downgrade) == (batched, downgrade)
-    assert found.job.wire.streams == (fields.get("stream") == "true")
+    assert isinstance(found.job.wire, StreamWire) == (fields.get("stream") == "true")
 
 
 async def test_prefer_wait_becomes_patience_and_is_confirmed(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ async def test_a65_a100_a102_a_bad_field_is_400_and_leaves_no_file(
 
 async def test_a131_the_format_does_not_matter_to_a_stream(tmp_path: Path) -> None:
     found, _ = await submitted(tmp_path, ask(stream="true", response_format="bogus"))
-    assert found.job.wire.streams
+    assert isinstance(found.job.wire, StreamWire)
 
 
 async def test_a137_a_missing_file_is_an_ordinary_400_with_stream_too(tmp_path: Path) -> None:
