@@ -10,16 +10,18 @@ from typing import assert_never
 
 from aistack import errors
 from aistack.jobs import events as ev
-from aistack.jobs import plan
+from aistack.jobs import plan, swap
+from aistack.jobs.admission import submitted
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job, Snapshot
+from aistack.jobs.moves import grant
 from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import HOLDING, Mode, Phase
-from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
+from aistack.jobs.table import TABLE, Refusal
 
 
 class IllegalTransition(Exception):
-    """An event met a cell that refuses it: a bug, told with the job's story."""
+    """An event met a cell that refuses it: a bug; the message has the job's story."""
 
     def __init__(self, event: ev.Event, phase: Phase, because: str, job: Job | None) -> None:
         job_id = event.job_id if isinstance(event, ev.EventOfJob) else job.id if job else None
@@ -88,8 +90,8 @@ def _release(draft: Draft) -> None:
 
 def _served(draft: Draft, job: Job) -> bool:
     """Dequeue the job if it may have a slot now, or is a swap with nothing left to change."""
-    if job.reached and not plan.unreached(draft, job):
-        complete(draft, job, Phase.WAITING)
+    if swap.has_none_left(draft, job):
+        swap.go_on(draft, job, Phase.WAITING)
         return True
     slot = plan.choose(draft, job)
     if slot is None:
@@ -103,8 +105,8 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     """What to hand in after `handle` raised on `event`, so that no exception can hold a slot.
 
     A final report is lost: Failed stands in for it, and every holder's cell accepts that. After
-    anything else the step still runs: Spoiled tells the client, stops it, and waits. None: there is
-    no holder to save (a submission is then answered by the scheduler itself).
+    anything else the step still runs: RenderFailed answers the client, stops it, and waits. None: there
+    is no holder to save (a submission is then answered by the scheduler itself).
     """
     job = snapshot.jobs.get(event.job_id) if isinstance(event, ev.EventOfJob) else None
     if job is None or job.phase not in HOLDING:

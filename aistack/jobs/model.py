@@ -43,6 +43,11 @@ class Route:
     def resident(self) -> Resident:
         return Resident(self.backend, self.model)
 
+    @property
+    def selects(self) -> bool:
+        """Whether it is for whichever weights are selected."""
+        return self.model == SELECTED
+
 
 @frozen(slots=False)
 class Outcome:

@@ -61,6 +61,10 @@ class Op(Enum):
 
 
 HOUSEKEEPING = frozenset({Op.LOAD, Op.UNLOAD})
+"""What no caller waits for."""
+
+WITHOUT_RUN = frozenset({Op.SWAP, Op.LOAD, Op.UNLOAD})
+"""What is done once the memory is as it is wanted."""
 
 
 class Step(Enum):

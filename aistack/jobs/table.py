@@ -1,9 +1,10 @@
-"""THE TABLE: what every event does to a job in every phase. Everything that decides a transition
-is in this file; `plan.py` decides only the slot and the next step.
+"""THE TABLE: what every event does to a job in every phase.
 
-Every cell is filled: a Row, or a Refusal with the sentence why it cannot happen. A row names the
-columns it may lead to, so that the picture in docs/internals is drawn from this very table; the
-machine asserts them. SUBMITTED stands apart because its job is not in the book yet.
+Every cell is filled: a Row, or a Refusal with the sentence why it cannot happen. A row names the phases
+that it may lead to, so that the picture in docs/internals/machine.md is drawn from this very table; the
+machine asserts them. The theory is on that page. What rows share is in `moves.py`, what is particular
+to a change of weights in `swap.py`; `plan.py` says which slot and which step. A submission stands apart
+(`admission.py`), because its job is not in the book yet.
 """
 
 from __future__ import annotations
@@ -14,25 +15,24 @@ from typing import Any
 from attrs import frozen
 
 from aistack import errors
-from aistack.chunks import Accepted, Vram
-from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs import events as ev
-from aistack.jobs import plan
+from aistack.jobs import swap
 from aistack.jobs.busy import busy_fault
 from aistack.jobs.changes import evolve
 from aistack.jobs.draft import Draft
-from aistack.jobs.effects import AbortStream, Cancel, CloseStream, Emit, OpenStream, Respond, SetTimer
+from aistack.jobs.effects import Cancel, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.loads import note_failed_load, note_loaded, note_lost
-from aistack.jobs.model import SELECTED, Job, Outcome
-from aistack.jobs.states import HOUSEKEEPING, Mode, Op, OutcomeKind, Phase, State, Step
-from aistack.wire.base import StreamWire, refusal
+from aistack.jobs.model import Job, Outcome
+from aistack.jobs.moves import advance, reject, send_fault, stop
+from aistack.jobs.states import OutcomeKind, Phase, State
+from aistack.wire.base import StreamWire
 
 W, P, R, S, C, D = Phase
 
 
 @frozen
 class Row:
-    """What to do; `to` are the columns the job may be in afterwards."""
+    """What to do; `to` are the phases the job may be in afterwards."""
 
     do: Callable[[Draft, Job, Any], None]
     to: tuple[Phase, ...]
@@ -49,178 +49,10 @@ class Refusal:
     because: str
 
 
-# --- what rows share --------------------------------------------------------------------------------
-
-
-def send_fault(draft: Draft, job: Job, fault: Fault) -> None:
-    """Say the fault to whoever waits: a status before the first byte, in-band after it."""
-    if job.detached:
-        return
-    if not job.opened:
-        draft.emit(Respond(job.id, refusal(fault)))
-        return
-    try:
-        frame, clean = job.stream.fault(fault)
-    except Exception:  # noqa: BLE001 - a wire that cannot even say so must not hold the slot
-        frame, clean = None, False
-    if frame is not None:
-        draft.emit(Emit(job.id, frame))
-    draft.emit(CloseStream(job.id) if clean else AbortStream(job.id))
-
-
-def give_up(draft: Draft, job: Job, fault: Fault) -> None:
-    """Tell the client and stop the work; the slot stays held until the step reports."""
-    send_fault(draft, job, fault)
-    draft.emit(Cancel(job.id))
-    draft.move(job, job.phase, state=State.CANCELLED, outcome=Outcome(OutcomeKind.REVOKED, fault))
-
-
-def advance(draft: Draft, job: Job, source: Phase | None, evicted: bool = False) -> None:
-    """Issue the holder's next step, or finish it if it needs none."""
-    slot = draft.slot_of(job)
-    following = plan.next_step(job, slot, evicted)
-    if following is None:
-        complete(draft, job, source)
-        return
-    step, effect = following
-    if step is Step.RUN:
-        state = State.STREAMING if job.opened else State.RUNNING
-        draft.move(job, source, state=state, step=step, ran=draft.at, progress=None)
-    else:
-        draft.move(job, source, step=step, progress=None)
-    draft.emit(effect)
-
-
-def complete(draft: Draft, job: Job, source: Phase | None) -> None:
-    """A job that is done without a run. A SWAP goes on to the next slot with old weights."""
-    if job.op is not Op.SWAP:
-        draft.end(job, source, Outcome(OutcomeKind.OK))
-        return
-    if job.slot is not None:
-        draft.release(job)
-        job = draft.change(job, reached=(*job.reached, job.slot), slot=None, step=None)
-    if not plan.unreached(draft, job):
-        draft.set(selected=job.route.resident, selected_ok=True)
-        draft.end(job, source, Outcome(OutcomeKind.OK))
-        return
-    if draft.mode is Mode.DRAINING:
-        draft.end(job, source, Outcome(OutcomeKind.REVOKED, errors.shutting_down()))
-        return
-    job = draft.move(job, source, wait_no=job.wait_no + 1)
-    draft.set(queue=(job.id, *draft.queue))
-    draft.emit(SetTimer(job.id, ev.WaitExpired(job.id, job.wait_no), draft.base.limits.swap_drain))
-
-
-def grant(draft: Draft, job: Job, source: Phase | None, device: str) -> None:
-    """The job becomes the holder of a slot, and its first step is issued."""
-    draft.set_slot(device, holder=job.id)
-    job = evolve(plan.resolve(job, draft.selected), slot=device, since=draft.at)
-    if job.granted is None:
-        job = evolve(job, granted=draft.at)
-    if isinstance(job.wire, StreamWire) and job.route.vram is Vram.OWN:
-        # A relayed answer's status and headers are its upstream's: they cannot go out before it.
-        draft.emit(SetTimer(job.id, ev.OpenDue(job.id), draft.base.limits.open_after))
-    advance(draft, job, source)
-
-
-def reject(draft: Draft, job: Job, fault: Fault, ended: OutcomeKind = OutcomeKind.REJECTED) -> None:
-    """A job that never got a slot."""
-    source = job.phase if job.id in draft.jobs else None
-    send_fault(draft, job, fault)
-    draft.end(job, source, Outcome(ended, fault))
-
-
-# --- Submitted: the first that fits wins --------------------------------------------------------------
-
-
-def submitted(draft: Draft, job: Job) -> None:
-    """Admit the job: give it a slot, put it into the queue, or refuse it at once."""
-    job = evolve(job, submitted=draft.at, since=draft.at)
-    fault = inadmissible(draft, job)
-    if fault is not None:
-        reject(draft, job, fault)
-        return
-    if job.op is Op.SWAP:
-        current = draft.selected.model if draft.selected is not None else job.route.model
-        settled = job.route.resident == draft.selected and draft.selected_ok
-        word = "ok" if settled else "accepted"
-        if job.wire is not None:
-            draft.emit(Respond(job.id, job.whole.body((), Accepted(word, current))))
-        job = evolve(job, answered=True)
-        if settled:
-            draft.end(job, None, Outcome(OutcomeKind.OK))
-            return
-    slot = plan.choose(draft, job)
-    if slot is not None:
-        grant(draft, job, None, slot.device)
-        return
-    enqueue(draft, job)
-
-
-def inadmissible(draft: Draft, job: Job) -> Fault | None:
-    """Why the job can be refused without looking at who holds what."""
-    if draft.mode is Mode.DRAINING:
-        return errors.shutting_down()
-    if not any(slot.fits(job.route.device) for slot in draft.slots):
-        return Fault(
-            ErrorKind.NETWORK,
-            Code.NOT_CONFIGURED,
-            f"No slot is configured for {job.route.backend}.",
-        )
-    selects = job.route.model == SELECTED
-    if selects and draft.selected is None:
-        if plan.swap_in_book(draft) is not None:
-            return errors.draining("The weights are being loaded. Try again in a few seconds.")
-        return Fault(
-            ErrorKind.NETWORK,
-            Code.MODEL_LOAD_FAILED,
-            "No weights are selected. Choose some with POST /models/swap.",
-        )
-    wanted = draft.selected if selects else job.route.resident
-    broken = draft.base.cooling.get(wanted) if wanted is not None else None
-    if broken is not None and broken.until > draft.at and job.op is not Op.UNLOAD:
-        wait = max(1, round(broken.until - draft.at))
-        return Fault(
-            ErrorKind.NETWORK,
-            Code.LOAD_COOLING_DOWN,
-            f"{wanted.model if wanted else job.route.model} failed to load {broken.failures} times "
-            f"in a row; the next try is allowed in {wait} seconds.",
-            retry_after=wait,
-        )
-    if job.op is Op.SWAP and plan.swap_in_book(draft) is not None:
-        return errors.draining("Another change of weights is under way. Try again in a few seconds.")
-    return None
-
-
-def enqueue(draft: Draft, job: Job) -> None:
-    """No slot now: wait if the caller asked for it or the wait is short by nature, else refuse."""
-    limits = draft.base.limits
-    if job.op in HOUSEKEEPING:
-        draft.end(job, None, Outcome(OutcomeKind.REJECTED))
-        return
-    if job.op is Op.SWAP:
-        job = draft.move(job, None, wait_no=job.wait_no + 1)
-        draft.set(queue=(job.id, *draft.queue))
-        draft.emit(SetTimer(job.id, ev.WaitExpired(job.id, job.wait_no), limits.swap_drain))
-        return
-    if job.route.model == SELECTED and plan.swap_in_book(draft) is not None:
-        reject(draft, job, errors.draining("The weights are being changed. Try again in a few seconds."))
-        return
-    brief = plan.only_housekeeping_holds(draft, job)
-    room = plan.callers(draft.jobs[job_id] for job_id in draft.queue) < limits.max_queued
-    if not room or not (job.max_wait_s > 0 or brief):
-        reject(draft, job, busy_fault(draft.base, job.op, job.route.device, draft.at))
-        return
-    wait = max(job.max_wait_s, limits.housekeeping_wait if brief else 0.0)
-    job = draft.move(job, None, wait_no=job.wait_no + 1)
-    draft.set(queue=(*draft.queue, job.id))
-    draft.emit(SetTimer(job.id, ev.WaitExpired(job.id, job.wait_no), wait))
-
-
 # --- rows ---------------------------------------------------------------------------------------------
 
 
-def nothing(draft: Draft, job: Job, event: Any) -> None:
+def nothing(draft: Draft, job: Job, event: object) -> None:
     """Nothing: it no longer matters."""
 
 
@@ -328,9 +160,7 @@ def stopped(draft: Draft, job: Job, event: ev.Stopped) -> None:
 
 def render_failed(draft: Draft, job: Job, event: ev.RenderFailed) -> None:
     """Tell the client, stop the work, hold the slot until it has stopped."""
-    send_fault(draft, job, event.fault)
-    draft.emit(Cancel(job.id))
-    draft.move(job, job.phase, state=State.CANCELLED, outcome=Outcome(OutcomeKind.FAILED, event.fault))
+    stop(draft, job, event.fault, OutcomeKind.FAILED)
 
 
 def gone_waiting(draft: Draft, job: Job, event: ev.ClientGone) -> None:
@@ -350,11 +180,10 @@ def wait_expired(draft: Draft, job: Job, event: ev.WaitExpired) -> None:
     """Refuse the caller, or fail the swap: its drain took too long."""
     if event.wait_no != job.wait_no:
         return
-    if job.op is Op.SWAP:
-        late = errors.draining("The running work did not end in time; the weights were not changed.")
-        reject(draft, job, late, OutcomeKind.FAILED)
-        return
-    reject(draft, job, busy_fault(draft.base, job.op, job.route.device, draft.at))
+    if swap.is_swap(job):
+        swap.expire(draft, job)
+    else:
+        reject(draft, job, busy_fault(draft.base, job.op, job.route.device, draft.at))
 
 
 def open_preparing(draft: Draft, job: Job, event: ev.OpenDue) -> None:
@@ -376,7 +205,7 @@ def drain_waiting(draft: Draft, job: Job, event: ev.DrainBegan) -> None:
 
 def drain_expired(draft: Draft, job: Job, event: ev.DrainExpired) -> None:
     """Tell the client, stop the work."""
-    give_up(draft, job, errors.shutting_down())
+    stop(draft, job, errors.shutting_down(), OutcomeKind.REVOKED)
 
 
 _QUEUED_STEP = Refusal("a queued job has no step")

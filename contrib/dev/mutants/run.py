@@ -24,7 +24,18 @@ import pytest
 from mutate import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = ("states.py", "draft.py", "plan.py", "machine.py", "table.py")
+MODULES = (
+    "states.py",
+    "draft.py",
+    "plan.py",
+    "swap.py",
+    "moves.py",
+    "admission.py",
+    "loads.py",
+    "busy.py",
+    "machine.py",
+    "table.py",
+)
 QUICK = (
     ("table", "walks", "submitted", "swap", "story"),
     ("busy_and_cooling", "drain", "no_exception_holds_a_slot"),

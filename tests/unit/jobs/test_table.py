@@ -6,10 +6,13 @@ column. `x` is a refusal, followed by the letter of its reason.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import get_args
 
 import pytest
 
+from aistack import jobs
 from aistack.chunks import Progress
 from aistack.jobs import IllegalTransition, Job, Mode, Phase, Snapshot, State, handle
 from aistack.jobs import events as ev
@@ -216,9 +219,8 @@ def test_every_row_and_every_refusal_has_its_sentence() -> None:
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    from aistack.jobs import draft, effects, events, machine, model, plan, states, table
-
-    for module in (draft, effects, events, machine, model, plan, states, table):
+    for found in pkgutil.iter_modules(jobs.__path__):
+        module = importlib.import_module(f"{jobs.__name__}.{found.name}")
         assert module.__doc__
         for name, thing in vars(module).items():
             ours = getattr(thing, "__module__", "") == module.__name__
