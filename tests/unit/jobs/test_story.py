@@ -9,6 +9,7 @@ import pytest
 from aistack.errors import Code
 from aistack.jobs import OutcomeKind, Phase, Slot, State, handle
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import PARAKEET, WHISPER
 from tests.unit.jobs.conftest import Walk
@@ -20,19 +21,16 @@ def test_the_transitions_of_a_stream() -> None:
     """Every change of column with its event and its time; `since` is when the state began."""
     snapshot = b.service(None)
     told = []
-    for at, event in enumerate(
-        [
-            ev.Submitted(b.listen("a", wire=b.STREAM)),
-            ev.Evicted("a"),
-            ev.Loaded("a"),
-            ev.Produced("a", b.CHUNK),
-            ev.Produced("a", b.CHUNK),
-            ev.Finished("a", b.RESULT),
-        ],
-        start=10,
-    ):
-        stamped = type(event)(**{**event.__dict__, "at": float(at)})
-        reaction = handle(snapshot, stamped)
+    events: list[ev.Event] = [
+        ev.Submitted(b.listen("a", wire=b.STREAM)),
+        ev.Evicted("a"),
+        ev.Loaded("a"),
+        ev.Produced("a", b.CHUNK),
+        ev.Produced("a", b.CHUNK),
+        ev.Finished("a", b.RESULT),
+    ]
+    for at, event in enumerate(events, start=10):
+        reaction = handle(snapshot, evolve(event, at=float(at)))
         snapshot = reaction.snapshot
         told += [(t.source, t.event, t.target, t.at, t.job.since) for t in reaction.transitions]
     assert told == [

@@ -180,6 +180,13 @@ def test_row_11_first_come_first_served(walk: Start) -> None:
     assert w.snapshot.queue == ("c",)
 
 
+def test_the_first_weights_keep_out_only_those_who_want_them(walk: Start) -> None:
+    w = walk(None)
+    w.new(b.swap("s"))
+    assert w.new(b.generate("j", max_wait_s=9)) == REFUSED
+    assert w.new(b.listen("a", max_wait_s=9)) == "SetTimer(a)"
+
+
 def test_row_11_one_who_may_not_is_passed_by_one_who_may(walk: Start) -> None:
     w = walk(WHISPER, PARAKEET)
     w.new(b.chat("c"))

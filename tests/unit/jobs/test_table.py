@@ -78,22 +78,22 @@ def placed(phase: Phase, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapsh
     step = {"Evicted": Step.EVICT, "Loaded": Step.LOAD}.get(event, Step.RUN)
     preparing = step if step is not Step.RUN else Step.LOAD
     job = evolve(b.listen("j", wire=wire, max_wait_s=9.0), wait_no=1)
+    holder = evolve(job, slot="gpu0", granted=1.0)
     empty = b.service(None)
     held = b.service(b.WHISPER)
-    on = {"slot": "gpu0", "granted": 1.0}
     match phase:
         case Phase.WAITING:
             other = evolve(b.listen("other"), state=State.RUNNING, step=Step.RUN, slot="gpu0")
             return b.with_job(b.with_job(held, other), job)
         case Phase.PREPARING:
-            return b.with_job(empty, evolve(job, step=preparing, **on))
+            return b.with_job(empty, evolve(holder, step=preparing))
         case Phase.RUNNING:
-            return b.with_job(held, evolve(job, state=State.RUNNING, step=Step.RUN, ran=1.0, **on))
+            return b.with_job(held, evolve(holder, state=State.RUNNING, step=Step.RUN, ran=1.0))
         case Phase.STREAMING:
-            opened = evolve(job, state=State.STREAMING, step=Step.RUN, opened=True, ran=1.0, **on)
+            opened = evolve(holder, state=State.STREAMING, step=Step.RUN, opened=True, ran=1.0)
             return b.with_job(held, opened)
         case Phase.CANCELLED:
-            return b.with_job(held, evolve(job, state=State.CANCELLED, step=step, **on))
+            return b.with_job(held, evolve(holder, state=State.CANCELLED, step=step))
         case Phase.DONE:
             return held
 

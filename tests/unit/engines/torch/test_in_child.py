@@ -129,7 +129,8 @@ async def test_a115_a126_a128_a136_parakeet_then_sensevoice(
 
     job = service.job("parakeet", PARAKEET, LONG, stream=True, downgrade=PARAKEET)
     answer = await service.ask(job)
-    notice, segment = job.wire.chunks  # type: ignore[attr-defined]
+    assert isinstance(job.wire, NotingWire)
+    notice, segment = job.wire.chunks
     assert isinstance(notice, Notice)
     assert isinstance(segment, Segment)
     assert answer == f"~{segment.text}~|{segment.text}."
@@ -144,7 +145,8 @@ async def test_a115_a126_a128_a136_parakeet_then_sensevoice(
     assert service.pid != first
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
-    chunks = job.wire.chunks  # type: ignore[attr-defined]
+    assert isinstance(job.wire, NotingWire)
+    chunks = job.wire.chunks
     assert len(chunks) >= 20
     text = "".join(chunk.lead + chunk.text for chunk in chunks)
     assert answer.endswith(f"~|{text}.")

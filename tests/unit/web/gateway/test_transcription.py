@@ -50,12 +50,18 @@ async def submitted(folder: Path, request: bytes) -> tuple[Submitted, Answered]:
     return job, answered
 
 
+def asked(found: Submitted) -> TranscriptionRequest:
+    """What the engine is asked for."""
+    assert isinstance(found.job.request, TranscriptionRequest)
+    return found.job.request
+
+
 async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     found, answered = await submitted(tmp_path, ask(headers={"X_Request_ID": "rid.1"}))
     job = found.job
     assert (job.op, job.request_id, job.max_wait_s) == (Op.TRANSCRIBE, "rid.1", 0.0)
     assert job.route.model == "auto"
-    assert job.request == TranscriptionRequest(path=job.request.path)
+    assert job.request == TranscriptionRequest(path=asked(found).path)
     assert isinstance(job.wire, WholeWire)
     assert job.context == JobContext(client="127.0.0.1", bytes_in=9, format="json")
     assert answered.status == 200
@@ -75,7 +81,7 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
         whatever="ignored",
     )
     found, _ = await submitted(tmp_path, request)
-    heard = found.job.request
+    heard = asked(found)
     assert heard == TranscriptionRequest(
         heard.path, "de", True, "Ziffern", 0.2, "sieben", granularity="subtitle", batched=True
     )
@@ -83,7 +89,7 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
 
 async def test_translations_translate(tmp_path: Path) -> None:
     found, _ = await submitted(tmp_path, ask("/v1/audio/translations"))
-    assert found.job.request.translate
+    assert asked(found).translate
 
 
 @pytest.mark.parametrize(("stream", "batched"), [("false", True), ("true", False)])
@@ -108,7 +114,7 @@ async def test_a_stream_is_never_batched_and_downgraded_where_it_must(
     tmp_path: Path, fields: dict[str, str], batched: bool, downgrade: str
 ) -> None:
     found, _ = await submitted(tmp_path, ask(**fields))
-    assert (found.job.request.batched, found.job.request.downgrade) == (batched, downgrade)
+    assert (asked(found).batched, asked(found).downgrade) == (batched, downgrade)
     assert isinstance(found.job.wire, StreamWire) == (fields.get("stream") == "true")
 
 
@@ -168,7 +174,7 @@ async def stream(served: Served, request: bytes, *said: Any) -> Answered:
     raw = await served.connect()
     await raw.send(request)
     found = await served.scheduler.next()
-    wire = found.job.wire
+    wire = found.job.stream
     found.open(wire.head(None))
     for item in said:
         match item:
@@ -231,7 +237,7 @@ async def test_a_stream_is_kept_alive_while_the_model_loads(tmp_path: Path) -> N
         raw = await served.connect()
         await raw.send(ask(stream="true"))
         found = await served.scheduler.next()
-        found.open(found.job.wire.head(None))
+        found.open(found.job.stream.head(None))
         await raw.reader.readuntil(b": ping\n\n")
         found.abort()
         assert await raw.reader.read() == b"\r\n", "the rest of that comment's chunk, and no last one"
