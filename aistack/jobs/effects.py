@@ -1,4 +1,4 @@
-"""What may be asked for. Imperative, frozen; each carries all its executor needs.
+"""What the machine orders. Imperative, frozen; each carries all that its executor needs.
 
 Steps (the runner): Evict, Load, Run, Cancel. Answers (the outlet): Respond, OpenStream, Emit,
 CloseStream, AbortStream. Others (the scheduler): SetTimer, Discard.
@@ -31,7 +31,7 @@ class Evict:
 class Load:
     """Make `resident` resident on `device`, which is empty.
 
-    `side_by_side`: an engine of ours was kept there. It is ended once the new model is ready, before
+    `side_by_side`: our engine was kept there. It is ended once the new model is ready, before
     that is reported; if the load fails, it stays.
     """
 

@@ -104,7 +104,7 @@ class RenderFailed(EventOfJob):
 
 @frozen(slots=False)
 class WaitExpired(EventOfJob):
-    """A queued job has waited as long as it may; `wait_no` tells a stale timer from a live one."""
+    """A queued job has waited as long as it may. `wait_no`: which wait the timer was set for."""
 
     wait_no: int = 0
 

@@ -1,4 +1,4 @@
-"""What the book remembers of loads: what sits where, what failed, what is left alone for a while."""
+"""Bookkeeping of loads: what is resident where, what failed, what is cooling down."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def note_failed_load(draft: Draft, job: Job, fault: Fault) -> None:
 
 
 def note_loaded(draft: Draft, job: Job) -> None:
-    """The model sits in the slot now, whoever still wants it."""
+    """The model is in the slot now, whether its job is still there or not."""
     wanted = job.route.resident
     draft.set_slot(draft.slot_of(job).device, resident=wanted)
     if wanted == draft.selected:

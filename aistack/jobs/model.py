@@ -110,7 +110,7 @@ class Job:
     granted: float | None = None
     """When it first got a slot."""
     ran: float | None = None
-    """When its backend was told to run."""
+    """When its backend began to run."""
     first: float | None = None
     """When its client saw the first byte."""
     wait_no: int = 0
@@ -173,7 +173,7 @@ _PHASE = {
 
 @frozen(slots=False)
 class Slot:
-    """One card (or one share of the CPU): who holds it and what of ours sits in its memory."""
+    """One card (or one share of the CPU): who holds it and which model our process has there."""
 
     device: str
     holder: str | None = None

@@ -65,7 +65,7 @@ def stop(draft: Draft, job: Job, fault: Fault, kind: OutcomeKind) -> None:
 
 
 def send_fault(draft: Draft, job: Job, fault: Fault) -> None:
-    """Send the fault to whoever waits: a status before the first byte, in-band after it."""
+    """Send the fault to the client: a status before the first byte, in-band after it."""
     if job.detached:
         return
     if not job.opened:

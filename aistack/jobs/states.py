@@ -14,7 +14,7 @@ class State(Enum):
     ADMITTED = "admitted"
     """Accepted: it is queued, or holds the slot while its model is made ready."""
     RUNNING = "running"
-    """Its backend was told to run; the client has seen nothing yet."""
+    """Its backend runs; the client has seen nothing yet."""
     STREAMING = "streaming"
     """It runs, and the answer has begun: a failure can no longer be a status."""
     CANCELLED = "cancelled"

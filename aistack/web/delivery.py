@@ -87,7 +87,7 @@ class _Writing:
     async def _guarded(
         self, response: web.StreamResponse, writing: Awaitable[None]
     ) -> web.StreamResponse:
-        """The response, written or not: a client that left is no failure of ours."""
+        """The response, written or not: a client that left is not our failure."""
         try:
             await writing
         except ConnectionError:
@@ -126,7 +126,7 @@ class _Writing:
         for name, value in headers:
             events.headers[name] = value  # it has set some of them itself
         if self.request.version < HttpVersion11:
-            # It says keep-alive always; an HTTP/1.0 stream ends with its connection.
+            # It always says keep-alive; an HTTP/1.0 stream ends with its connection.
             del events.headers["Connection"]
         return events
 

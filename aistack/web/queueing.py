@@ -58,7 +58,7 @@ def expects_continue(request: web.BaseRequest) -> bool:
 
 
 async def hold_continue(request: web.Request) -> None:
-    """The routes' expect handler: says nothing yet. `begin_body` does, once nothing speaks against it.
+    """The routes' expect handler: sends nothing yet. `begin_body` does, once nothing forbids it.
 
     aiohttp calls this outside the middlewares, where neither keys nor limits have been looked at.
     """

@@ -1,4 +1,4 @@
-"""How speech of an engine of ours looks: encoded blocks as they are made, then the last one.
+"""How speech of our own engines looks: encoded blocks as they are made, then the last one.
 
 Pure. The length is not known before the end, so the answer is sent in chunks.
 """
@@ -20,7 +20,7 @@ class SpeechWire(StreamWire):
     format: str
 
     def head(self, chunk: Chunk | None) -> StreamHead:
-        """Known from the start: a good answer is 200 in the format that was asked for."""
+        """Known from the start: a good answer is 200 in the requested format."""
         return StreamHead(200, FORMATS[self.format], sse=False)
 
     def frame(self, chunk: Chunk) -> bytes | None:

@@ -1,4 +1,4 @@
-"""One server-sent event as bytes: what every stream of events of ours is made of. Pure."""
+"""One server-sent event as bytes: what all our streams of events are made of. Pure."""
 
 from __future__ import annotations
 

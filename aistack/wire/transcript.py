@@ -43,7 +43,7 @@ UNDETERMINED = "und"
 
 
 def transcript_wire(form: TranscriptionForm, model: str, translate: bool = False) -> Wire:
-    """The wire that a request asked for; `model` is the id that was chosen for it."""
+    """The wire for a request; `model` is the id that was chosen for it."""
     if form.stream:
         return StreamedTranscript(model)
     wanted = form.timestamp_granularities
@@ -192,7 +192,7 @@ def _emotion(segment: Segment) -> str | None:
 
 
 def _events(segment: Segment) -> tuple[str, ...] | None:
-    """What an engine heard beside words."""
+    """Sounds beside the words, where the engine names them."""
     events = segment.extra.get("events")
     return tuple(str(name) for name in events) if events else None
 

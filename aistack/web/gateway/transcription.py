@@ -58,7 +58,7 @@ def form_fields(received: Received) -> dict[str, Sequence[str | FilePart]]:
 def engine_request(
     asked: TranscriptionForm, chosen: Chosen, translate: bool, batch: bool
 ) -> TranscriptionRequest:
-    """What the engine is asked for; `batch`: the setting for all whole answers.
+    """The request to the engine; `batch`: the setting for all whole answers.
 
     A stream is never batched: its deltas would come in bursts.
     """

@@ -60,7 +60,7 @@ def authorise(request: web.Request) -> None:
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Stream generated tokens. Stands in line for a busy slot, 30 s unless set or asked otherwise."""
+    """Stream generated tokens; for a busy slot, queue as long as the caller or the setting allows."""
     authorise(request)
     config = request.app[CONFIG]
     body = await read_json(request, config.server)
@@ -138,7 +138,7 @@ async def swap(request: web.Request) -> web.StreamResponse:
 
 
 def selection(tag: str) -> Job:
-    """The job that makes `tag` current at the start, when nobody asks for it."""
+    """The job that makes `tag` current at the start. It has no client."""
     name = job_id()
     return Job(
         id=name,

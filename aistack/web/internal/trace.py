@@ -1,8 +1,8 @@
 """Trace ids on the internal API's routes: taken from the caller, echoed, and on every log line.
 
 `x-trace-id` names the call (made up when absent: the request's own id), `x-session-trace-id` the
-conversation, `x-user-id` whoever is behind the caller. Only harmless words pass: an id becomes a log
-field and a header. The user's is believed after the key was, for anybody could claim to be anyone.
+conversation, `x-user-id` the person for whom the caller calls. Only harmless words pass: an id becomes
+a log field and a header. The user's counts once the key was right: anyone can claim to be anyone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class JobIds(TypedDict, total=False):
 
 
 def word(request: web.BaseRequest, header: str) -> str | None:
-    """What a header says if that is a harmless word, else none."""
+    """What a header says if that is a harmless word, else None."""
     sent = request.headers.get(header, "").strip(" \t")
     return sent if choose(sent) == sent else None
 
@@ -70,7 +70,7 @@ def accepted(request: web.BaseRequest) -> None:
 
 
 def over() -> None:
-    """The request is over: the next one on its connection may be somebody else's."""
+    """The request is over: the next one on its connection may be another user's."""
     unbind_contextvars("user_id")
 
 
