@@ -102,6 +102,10 @@ class GenerationRequest:
     seed: int | None = None
 
 
+EngineRequest = TranscriptionRequest | SynthesisRequest | GenerationRequest
+"""What an engine of ours can be asked for."""
+
+
 # --- yielded ---------------------------------------------------------------------------------------
 
 

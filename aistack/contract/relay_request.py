@@ -11,7 +11,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import define, frozen
 
 from aistack.errors import BackendFault, Code, Fault, body_not_object
 
@@ -73,6 +73,20 @@ def media_type(content_type: str) -> str:
     aiohttp's own attribute reads the whole header as mail, in the square of its length.
     """
     return content_type.partition(";")[0].strip().lower()
+
+
+@define(eq=False)
+class SocketCall:
+    """A WebSocket below /v1/audio/ to open at `path_qs`, path and query as they came.
+
+    Two equal ones are two sessions; what the relay and the handler share of one is the relay's.
+    """
+
+    path_qs: str
+
+
+UpstreamRequest = RelayedChat | RelayRequest | SocketCall
+"""What someone else's server can be asked for."""
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
 from aistack.chunks import (
     Head,
     ModelSpec,
@@ -42,6 +44,7 @@ from aistack.chunks import (
     Vram,
     Word,
 )
+from aistack.contract.relay_request import RelayRequest
 from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, unreadable_audio
 
@@ -171,8 +174,16 @@ def pass_gate(name: str, cancel: CancelToken | None) -> None:
                 return
 
 
+@frozen
+class ScriptedCall(RelayRequest):
+    """A call and what a FakeRelay is to do for it."""
+
+    acts: tuple[object, ...] = ()
+    """Bytes to send, events to wait for, a Tail, exceptions to raise."""
+
+
 class FakeRelay:
-    """A relay that plays a script: bytes to send, events to wait for, exceptions to raise.
+    """A relay that plays the script of its call.
 
     `entered` is set when a run begins, `closed` counts runs that were cancelled, `loaded` is the
     foreign memory that `evict` gives back.
@@ -187,12 +198,12 @@ class FakeRelay:
         self.loaded = False
         self.evictions = 0
 
-    async def run(self, request: list[Any]) -> AsyncGenerator[Any, None]:
+    async def run(self, request: ScriptedCall) -> AsyncGenerator[Any, None]:
         self.entered.set()
         self.loaded = True
         try:
             yield Head(200, (("Content-Type", "application/octet-stream"),))
-            for act in request:
+            for act in request.acts:
                 match act:
                     case bytes():
                         yield Piece(act)

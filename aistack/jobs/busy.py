@@ -1,43 +1,43 @@
-"""What a caller is told when the slot is taken: who has it, how far it is, what was refused. Pure."""
+"""The answer to a caller when the slot is taken: who has it, how far it is, what was refused. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aistack import errors
 from aistack.errors import Fault
-from aistack.jobs import plan
-from aistack.jobs.draft import Draft
-from aistack.jobs.model import Job
+from aistack.jobs.model import Snapshot
 from aistack.jobs.states import Op
 
 
-def holder_of(d: Draft, job: Job) -> dict[str, Any]:
-    """Who holds the slot this job wants, for `error.holder`: op, model, since_s, progress?, eta_s?."""
-    for slot in d.slots:
-        if slot.holder is None or not plan.fits(job, slot):
+def busy_fault(snapshot: Snapshot, op: Op, device: str | None, at: float) -> Fault:
+    """The busy 503: names who holds the slot that an `op` bound to `device` wants, and what was refused.
+
+    `at`: the scheduler's time.
+    """
+    return refused(op, holder_of(snapshot, device, at))
+
+
+def holder_of(snapshot: Snapshot, device: str | None, at: float) -> dict[str, str | float]:
+    """Who holds the slot, for `error.holder`: op, model, since_s, progress?, eta_s? Empty: nobody."""
+    for slot in snapshot.slots:
+        if slot.holder is None or not slot.fits(device):
             continue
-        holder = d.jobs[slot.holder]
+        holder = snapshot.jobs[slot.holder]
         since = holder.granted if holder.granted is not None else holder.since
-        said: dict[str, Any] = {
+        found: dict[str, str | float] = {
             "op": holder.op.value,
             "model": holder.route.model,
-            "since_s": round(d.at - since, 3),
+            "since_s": round(at - since, 3),
         }
         progress = holder.progress
-        if progress is not None and progress.total:
-            share = min(max(progress.done / progress.total, 0.0), 1.0)
-            said["progress"] = round(share, 4)
-            if share > 0 and holder.ran is not None:
-                said["eta_s"] = round((d.at - holder.ran) * (1 - share) / share, 1)
-        return said
+        if progress is not None and progress.share is not None:
+            found["progress"] = round(progress.share, 4)
+            left = progress.left_s(at - holder.ran) if holder.ran is not None else None
+            if left is not None:
+                found["eta_s"] = round(left, 1)
+        return found
     return {}
-
-
-def busy_fault(d: Draft, job: Job) -> Fault:
-    """The busy 503: names who holds the slot and what was refused."""
-    return refused(job.op, holder_of(d, job))
 
 
 _NOUNS: Mapping[Op, str] = {
@@ -51,7 +51,7 @@ _NOUNS: Mapping[Op, str] = {
 }
 
 
-def refused(op: Op, holder: Mapping[str, Any]) -> Fault:
+def refused(op: Op, holder: Mapping[str, str | float]) -> Fault:
     """The busy 503 for a request of this kind; `holder` is empty if no single job has the slot."""
     if holder:
         who = f"a {_NOUNS[Op(holder['op'])]} ({holder['model']})"

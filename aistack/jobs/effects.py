@@ -1,4 +1,4 @@
-"""What may be asked for. Imperative, frozen; each carries all its executor needs.
+"""What the machine orders. Imperative, frozen; each carries all that its executor needs.
 
 Steps (the runner): Evict, Load, Run, Cancel. Answers (the outlet): Respond, OpenStream, Emit,
 CloseStream, AbortStream. Others (the scheduler): SetTimer, Discard.
@@ -6,12 +6,10 @@ CloseStream, AbortStream. Others (the scheduler): SetTimer, Discard.
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
 from aistack.jobs.events import OpenDue, WaitExpired
-from aistack.jobs.model import Resident, Route
+from aistack.jobs.model import Request, Resident, Route
 from aistack.wire.base import Answer, StreamHead
 
 
@@ -19,27 +17,28 @@ from aistack.wire.base import Answer, StreamHead
 class Evict:
     """End our engine on `device`; `everything`: also unload what others hold on that card.
 
-    `beside`: a model for which our engine may be spared, if there is room for both.
+    `side_by_side`: the model that is to come. If there is room for both, our engine may be kept until
+    that one is ready.
     """
 
     job_id: str
     device: str
     everything: bool
-    beside: Resident | None = None
+    side_by_side: Resident | None = None
 
 
 @frozen(slots=False)
 class Load:
     """Make `resident` resident on `device`, which is empty.
 
-    `beside`: an engine of ours was spared there. It is ended once the new model is ready, before that
-    is reported; if the load fails, it stays.
+    `side_by_side`: our engine was kept there. It is ended once the new model is ready, before
+    that is reported; if the load fails, it stays.
     """
 
     job_id: str
     device: str
     resident: Resident
-    beside: bool = False
+    side_by_side: bool = False
 
 
 @frozen(slots=False)
@@ -49,7 +48,7 @@ class Run:
     job_id: str
     device: str
     route: Route
-    request: Any
+    request: Request
 
 
 @frozen(slots=False)
@@ -111,6 +110,14 @@ class Discard:
     """The job is over: drop what it owned. Always its last effect."""
 
     job_id: str
+
+
+Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
+"""What the client of a job gets: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
+
+
+def noop() -> None:
+    """What `Discard` calls for a job that owns nothing."""
 
 
 Effect = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from aistack.chunks import Chunk, Progress, Result
 from aistack.errors import Fault
@@ -10,135 +10,118 @@ from aistack.jobs.model import Job, Resident
 
 
 @frozen(slots=False)
-class Submitted:
+class Stamped:
+    """What all events have: when the scheduler took them, seconds on its clock."""
+
+    at: float = field(default=0.0, kw_only=True)
+
+
+@frozen(slots=False)
+class EventOfJob(Stamped):
+    """Something happened to one job already submitted."""
+
+    job_id: str
+
+
+@frozen(slots=False)
+class Submitted(Stamped):
     """A handler asks for a job to be done."""
 
     job: Job
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class ClientGone:
+class ClientGone(EventOfJob):
     """The connection behind a job is lost, or its handler was cancelled."""
 
-    job_id: str
-    at: float = 0.0
-
 
 @frozen(slots=False)
-class Evicted:
+class Evicted(EventOfJob):
     """The step EVICT is over: the memory is back.
 
-    `spared`: our engine is still there, because there is room beside it for the model that may be
-    loaded beside it; only what others held was evicted.
+    `kept`: our engine is still there, because there is room for the model that is to come side by
+    side with it; only what others held was evicted.
     """
 
-    job_id: str
-    at: float = 0.0
-    spared: bool = False
+    kept: bool = False
 
 
 @frozen(slots=False)
-class Loaded:
+class Loaded(EventOfJob):
     """The step LOAD is over: the model is resident."""
 
-    job_id: str
-    at: float = 0.0
-
 
 @frozen(slots=False)
-class Progressed:
+class Progressed(EventOfJob):
     """The outstanding step is alive and this far."""
 
-    job_id: str
     progress: Progress
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class Produced:
+class Produced(EventOfJob):
     """The running backend yielded a chunk."""
 
-    job_id: str
     chunk: Chunk
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class Finished:
+class Finished(EventOfJob):
     """The run is over; the last piece of the answer comes with it."""
 
-    job_id: str
     result: Result
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class Failed:
+class Failed(EventOfJob):
     """The outstanding step failed. `lost`: its engine's process is gone and its memory back."""
 
-    job_id: str
     fault: Fault
     lost: bool = False
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class Stopped:
+class Stopped(EventOfJob):
     """The run obeyed Cancel, or was killed (`lost`)."""
 
-    job_id: str
     lost: bool = False
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class Vanished:
+class Vanished(Stamped):
     """An idle engine died; its memory is back."""
 
     device: str
     resident: Resident
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class RenderFailed:
+class RenderFailed(EventOfJob):
     """An answer of this job could not be put into its format: our bug, and its step still runs."""
 
-    job_id: str
     fault: Fault
-    at: float = 0.0
 
 
 @frozen(slots=False)
-class WaitExpired:
-    """A job in line has stood there as long as it may; `turn` tells a stale timer from a live one."""
+class WaitExpired(EventOfJob):
+    """A queued job has waited as long as it may. `wait_no`: which wait the timer was set for."""
 
-    job_id: str
-    turn: int = 0
-    at: float = 0.0
+    wait_no: int = 0
 
 
 @frozen(slots=False)
-class OpenDue:
+class OpenDue(EventOfJob):
     """A streaming client has waited long enough for a first byte: send the headers."""
 
-    job_id: str
-    at: float = 0.0
-
 
 @frozen(slots=False)
-class DrainBegan:
+class DrainBegan(Stamped):
     """The service was asked to stop."""
 
-    at: float = 0.0
-
 
 @frozen(slots=False)
-class DrainExpired:
+class DrainExpired(Stamped):
     """The grace for running jobs is over."""
-
-    at: float = 0.0
 
 
 JobEvent = (

@@ -1,4 +1,4 @@
-"""What the book remembers of loads: what sits where, what failed, what is left alone for a while."""
+"""Bookkeeping of loads: what is resident where, what failed, what is cooling down."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from aistack.jobs.model import Broken, Job
 from aistack.jobs.states import Step
 
 
-def note_failed_load(d: Draft, job: Job, fault: Fault) -> None:
+def note_failed_load(draft: Draft, job: Job, fault: Fault) -> None:
     """Remember a failed load: from the second in a row on, the model is left alone for a while."""
     if job.step is not Step.LOAD:
         return
     wanted = job.route.resident
-    if wanted == d.selected:
-        d.set(selected_ok=False)
+    if wanted == draft.selected:
+        draft.set(selected_ok=False)
     if fault.kind is ErrorKind.OVERFLOW:
         return
-    cooling = d.cooling
+    cooling = draft.cooling
     failures = cooling[wanted].failures + 1 if wanted in cooling else 1
-    limits = d.base.limits
+    limits = draft.base.limits
     doublings = min(failures - 2, 32)  # a model may fail for weeks: the power must stay a float
     pause = min(limits.cooldown_first * 2**doublings, limits.cooldown_max)
-    cooling[wanted] = Broken(failures, d.at + pause if failures > 1 else d.at)
-    d.set(cooling=cooling)
+    cooling[wanted] = Broken(failures, draft.at + pause if failures > 1 else draft.at)
+    draft.set(cooling=cooling)
 
 
-def note_loaded(d: Draft, job: Job) -> None:
-    """The model sits in the slot now, whoever still wants it."""
+def note_loaded(draft: Draft, job: Job) -> None:
+    """The model is in the slot now, whether its job is still there or not."""
     wanted = job.route.resident
-    d.set_slot(d.slot_of(job).device, resident=wanted)
-    if wanted == d.selected:
-        d.set(selected_ok=True)
-    if wanted in d.base.cooling:
-        cooling = d.cooling
+    draft.set_slot(draft.slot_of(job).device, resident=wanted)
+    if wanted == draft.selected:
+        draft.set(selected_ok=True)
+    if wanted in draft.base.cooling:
+        cooling = draft.cooling
         del cooling[wanted]
-        d.set(cooling=cooling)
+        draft.set(cooling=cooling)
 
 
-def note_lost(d: Draft, job: Job, lost: bool) -> None:
+def note_lost(draft: Draft, job: Job, lost: bool) -> None:
     """The engine's process is gone, and what it held with it."""
     if lost:
-        d.set_slot(d.slot_of(job).device, resident=None)
+        draft.set_slot(draft.slot_of(job).device, resident=None)

@@ -10,19 +10,21 @@ from typing import assert_never
 
 from aistack import errors
 from aistack.jobs import events as ev
-from aistack.jobs import plan
+from aistack.jobs import plan, swap
+from aistack.jobs.admission import submitted
 from aistack.jobs.draft import Draft
 from aistack.jobs.model import Job, Snapshot
+from aistack.jobs.moves import grant
 from aistack.jobs.reaction import Reaction
 from aistack.jobs.states import HOLDING, Mode, Phase
-from aistack.jobs.table import TABLE, Refusal, complete, grant, submitted
+from aistack.jobs.table import TABLE, Refusal
 
 
 class IllegalTransition(Exception):
-    """An event met a cell that refuses it: a bug, told with the job's story."""
+    """An event met a cell that refuses it: a bug; the message has the job's story."""
 
     def __init__(self, event: ev.Event, phase: Phase, because: str, job: Job | None) -> None:
-        job_id = getattr(event, "job_id", "?")
+        job_id = event.job_id if isinstance(event, ev.EventOfJob) else job.id if job else None
         story = f"; step {job.step.value if job.step else None}, op {job.op.value}" if job else ""
         super().__init__(f"{type(event).__name__} for job {job_id} in {phase.value}: {because}{story}")
         self.event = event
@@ -51,7 +53,7 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
                 _apply(draft, job, event)
         case _:
             _apply(draft, snapshot.jobs.get(event.job_id), event)
-    if draft.changes and draft.line:
+    if draft.changes and draft.queue:
         _release(draft)
     return draft.commit()
 
@@ -81,20 +83,20 @@ def _vanished(draft: Draft, event: ev.Vanished) -> None:
 
 
 def _release(draft: Draft) -> None:
-    """While someone in line may take a free slot, the first who may becomes its holder."""
-    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.line):
+    """While a queued job may take a free slot, the first who may becomes its holder."""
+    while any(_served(draft, draft.jobs[job_id]) for job_id in draft.queue):
         pass
 
 
 def _served(draft: Draft, job: Job) -> bool:
-    """Take the job out of line if it may have a slot now, or is a swap with nothing left to change."""
-    if job.reached and not plan.unreached(draft, job):
-        complete(draft, job, Phase.WAITING)
+    """Dequeue the job if it may have a slot now, or is a swap with nothing left to change."""
+    if swap.has_none_left(draft, job):
+        swap.go_on(draft, job, Phase.WAITING)
         return True
     slot = plan.choose(draft, job)
     if slot is None:
         return False
-    draft.leave_line(job)
+    draft.leave_queue(job)
     grant(draft, job, Phase.WAITING, slot.device)
     return True
 
@@ -103,26 +105,25 @@ def recovery(snapshot: Snapshot, event: ev.Event) -> ev.Event | None:
     """What to hand in after `handle` raised on `event`, so that no exception can hold a slot.
 
     A final report is lost: Failed stands in for it, and every holder's cell accepts that. After
-    anything else the step still runs: Spoiled tells the client, stops it, and waits. None: there is
-    no holder to save (a submission is then answered by the scheduler itself).
+    anything else the step still runs: RenderFailed answers the client, stops it, and waits. None: there
+    is no holder to save (a submission is then answered by the scheduler itself).
     """
-    job_id = getattr(event, "job_id", None)
-    job = snapshot.jobs.get(job_id) if job_id is not None else None
+    job = snapshot.jobs.get(event.job_id) if isinstance(event, ev.EventOfJob) else None
     if job is None or job.phase not in HOLDING:
         return None
     match event:
         case ev.Failed() | ev.Stopped():
-            return ev.Failed(job.id, errors.internal(), event.lost, event.at)
+            return ev.Failed(job.id, errors.internal(), event.lost, at=event.at)
         case ev.Evicted():
-            return ev.Failed(job.id, errors.internal(), not event.spared, event.at)
+            return ev.Failed(job.id, errors.internal(), not event.kept, at=event.at)
         case ev.Loaded():
-            # What was spared is gone by now; what took its place must not be taken for it.
-            spared = job.slot is not None and snapshot.slot(job.slot).resident is not None
-            return ev.Failed(job.id, errors.internal(), spared, event.at)
+            # What was kept is gone by now; what took its place must not be taken for it.
+            kept = job.slot is not None and snapshot.slot(job.slot).resident is not None
+            return ev.Failed(job.id, errors.internal(), kept, at=event.at)
         case ev.Finished():
-            return ev.Failed(job.id, errors.internal(), False, event.at)
+            return ev.Failed(job.id, errors.internal(), at=event.at)
         case ev.Produced() | ev.OpenDue() | ev.Progressed() | ev.ClientGone() | ev.WaitExpired():
-            return ev.RenderFailed(job.id, errors.internal(), event.at)
+            return ev.RenderFailed(job.id, errors.internal(), at=event.at)
         case ev.RenderFailed():
             return None
         case ev.Submitted() | ev.Vanished() | ev.DrainBegan() | ev.DrainExpired():

@@ -75,7 +75,7 @@ def _cell(phase: Phase, cell: Cell, letters: dict[str, str]) -> str:
     if cell.do is nothing:
         return "–"
     leads = "stay" if cell.to == (phase,) else "→ " + ", ".join(target.name for target in cell.to)
-    return f"{cell.says} {leads}"
+    return f"{cell.summary} {leads}"
 
 
 def _refusals() -> Iterator[str]:

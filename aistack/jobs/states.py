@@ -12,9 +12,9 @@ class State(Enum):
     """Where a job is. The contract's five words."""
 
     ADMITTED = "admitted"
-    """Accepted: it stands in line, or holds the slot while its model is made ready."""
+    """Accepted: it is queued, or holds the slot while its model is made ready."""
     RUNNING = "running"
-    """Its backend was told to run; the client has seen nothing yet."""
+    """Its backend runs; the client has seen nothing yet."""
     STREAMING = "streaming"
     """It runs, and the answer has begun: a failure can no longer be a status."""
     CANCELLED = "cancelled"
@@ -61,6 +61,10 @@ class Op(Enum):
 
 
 HOUSEKEEPING = frozenset({Op.LOAD, Op.UNLOAD})
+"""What no caller waits for."""
+
+WITHOUT_RUN = frozenset({Op.SWAP, Op.LOAD, Op.UNLOAD})
+"""What is done once the memory is as it is wanted."""
 
 
 class Step(Enum):
@@ -81,4 +85,4 @@ class OutcomeKind(Enum):
     CANCELLED = "cancelled"
     """Its client left."""
     REVOKED = "revoked"
-    """The service stopped while it ran or stood in line."""
+    """The service stopped while it ran or was queued."""

@@ -16,6 +16,7 @@ from aistack.chunks import SynthesisRequest, Transcript, TranscriptionRequest
 from aistack.contract.relay_request import RelayedChat, RelayRequest
 from aistack.errors import Code, ErrorKind, Fault
 from aistack.jobs.model import SELECTED, Job
+from aistack.wire.base import StreamWire
 
 CLASSES = ("2xx", "4xx", "5xx", "503-busy", "client-disconnect")
 ERRORS = frozenset({"4xx", "5xx"})
@@ -98,10 +99,10 @@ def extra_of(
 
 
 def _asr(job: Job) -> dict[str, Any]:
-    request, shape = job.request, job.context.get("format")
+    request, shape = job.request, job.context.format
     transcription = request if isinstance(request, TranscriptionRequest) else None
     return {
-        "request_audio_bytes": job.context.get("bytes_in"),
+        "request_audio_bytes": job.context.bytes_in,
         "language": transcription.language if transcription is not None else None,
         "stream": shape == "stream",
         "response_format": None if shape == "stream" else shape,
@@ -124,8 +125,8 @@ def _transcript(job: Job, latency_s: float) -> dict[str, Any]:
 
 def _llm(job: Job) -> dict[str, Any]:
     request = job.request
-    stream = request.stream if isinstance(request, RelayedChat) else job.streams
-    count = request.messages if isinstance(request, RelayedChat) else job.context.get("messages")
+    stream = request.stream if isinstance(request, RelayedChat) else isinstance(job.wire, StreamWire)
+    count = request.messages if isinstance(request, RelayedChat) else job.context.messages
     return {"stream": stream, "message_count": count}
 
 
@@ -134,7 +135,7 @@ def _tts(job: Job) -> dict[str, Any]:
     path = request.path if isinstance(request, RelayRequest) else None
     return {
         "upstream_path": path,
-        "request_bytes": job.context.get("bytes_in"),
+        "request_bytes": job.context.bytes_in,
         "voice": _voice(request),
     }
 

@@ -84,7 +84,7 @@ class History:
         self._count(CAPABILITY[job.op], at)
         if job.slot is not None:
             self._freed[job.slot] = at
-        turned_away = job.outcome is not None and job.outcome.ended is OutcomeKind.REJECTED
+        turned_away = job.outcome is not None and job.outcome.kind is OutcomeKind.REJECTED
         if turned_away and not entry.phases:
             self._refused.append(
                 RefusedCall(
@@ -133,7 +133,7 @@ class History:
             device=job.slot,
             submitted=self._at(job.submitted),
             ended=ended,
-            outcome=job.outcome.ended.value if job.outcome is not None else None,
+            outcome=job.outcome.kind.value if job.outcome is not None else None,
             code=_code(job),
             audio_s=job.result.duration if isinstance(job.result, Transcript) else None,
             phases=(*entry.phases, *under_way),
@@ -156,4 +156,4 @@ def _code(job: Job) -> str | None:
         return None
     if outcome.fault is not None:
         return outcome.fault.code.value
-    return Code.CANCELLED.value if outcome.ended is OutcomeKind.CANCELLED else None
+    return Code.CANCELLED.value if outcome.kind is OutcomeKind.CANCELLED else None

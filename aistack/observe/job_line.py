@@ -1,8 +1,7 @@
 """Transitions -> the figures of the canonical line, one per job. Pure.
 
 All times are seconds, computed from the stamps the machine put on the job. What is not known is left
-out. Nothing here can hold user text or a key: of the job's context only the keys named below are
-taken.
+out. Nothing here can hold user text or a key: what a job's context may hold is said by its type.
 """
 
 from __future__ import annotations
@@ -14,20 +13,21 @@ from aistack.errors import Code, ErrorKind
 from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.states import HOUSEKEEPING, Op, OutcomeKind
 
-FROM_CONTEXT = ("client", "format", "bytes_in")
-"""What a handler may put into `Job.context` for the log."""
-
-IDS = ("trace_id", "session_trace_id", "user_id")
-"""Ids among it: on every line about the job."""
-
 INFERENCE = (Op.GENERATE, Op.SWAP)
 """Jobs of the internal API, whose lines also carry what its callers' logging standard requires."""
 
 
 def job_ids(job: Job) -> dict[str, str]:
     """The ids every line about a job carries."""
-    ids = {"job_id": job.id, "request_id": job.request_id}
-    return ids | {name: str(job.context[name]) for name in IDS if name in job.context}
+    context = job.context
+    ids = {
+        "job_id": job.id,
+        "request_id": job.request_id,
+        "trace_id": context.trace_id,
+        "session_trace_id": context.session_trace_id,
+        "user_id": context.user_id,
+    }
+    return {name: value for name, value in ids.items() if value is not None}
 
 
 def ids_in(snapshot: Snapshot, job_id: str) -> dict[str, str]:
@@ -58,14 +58,14 @@ def done_fields(transition: Transition) -> dict[str, Any]:
     job, at = transition.job, transition.at
     outcome = job.outcome
     fault = outcome.fault if outcome is not None else None
-    left = outcome is not None and outcome.ended is OutcomeKind.CANCELLED
+    left = outcome is not None and outcome.kind is OutcomeKind.CANCELLED
     kind = ErrorKind.CANCELLED if left else fault.kind if fault is not None else None
     fields: dict[str, Any] = {
         **job_ids(job),
         "op": job.op.value,
         "backend": job.route.backend,
         "model": job.route.model,
-        "outcome": outcome.ended.value if outcome is not None else None,
+        "outcome": outcome.kind.value if outcome is not None else None,
         "kind": kind.word if kind is not None else None,
         "code": fault.code.value if fault is not None else Code.CANCELLED.value if left else None,
         "status": status_of(job),
@@ -78,7 +78,9 @@ def done_fields(transition: Transition) -> dict[str, Any]:
         "total_s": at - job.submitted,
         **_work(job, at),
         **(_standard(job, at) if job.op in INFERENCE else {}),
-        **{key: job.context[key] for key in FROM_CONTEXT if key in job.context},
+        "client": job.context.client,
+        "format": job.context.format,
+        "bytes_in": job.context.bytes_in,
     }
     return {
         key: round(value, 4) if isinstance(value, float) else value
@@ -92,7 +94,7 @@ def status_of(job: Job) -> int | None:
     outcome = job.outcome
     if job.op in HOUSEKEEPING or outcome is None:
         return None
-    if outcome.ended is OutcomeKind.CANCELLED:
+    if outcome.kind is OutcomeKind.CANCELLED:
         return ErrorKind.CANCELLED.status
     if outcome.fault is not None:
         return outcome.fault.status

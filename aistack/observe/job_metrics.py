@@ -57,7 +57,7 @@ class JobFigures:
             self.evict.add((), seconds)
 
     def _model(self, job: Job) -> str:
-        ok = job.outcome is not None and job.outcome.ended is OutcomeKind.OK
+        ok = job.outcome is not None and job.outcome.kind is OutcomeKind.OK
         return self.names.label(job.route.model, ok or job.route.backend in self._engines)
 
     def _done(self, job: Job, at: float) -> None:
@@ -66,7 +66,7 @@ class JobFigures:
             return
         op, model = job.op.value, self._model(job)
         code = outcome.fault.code.value if outcome.fault is not None else ""
-        self.jobs.add((op, model, outcome.ended.value, code))
+        self.jobs.add((op, model, outcome.kind.value, code))
         self.wait.add((op,), (at if job.granted is None else job.granted) - job.submitted)
         if job.granted is not None:
             self.slot.add((op,), at - job.granted)
@@ -75,7 +75,7 @@ class JobFigures:
             self.first_byte.add((op,), job.first - job.submitted)
         if job.ran is not None:
             self.run.add((op, model), at - job.ran)
-        came = job.context.get("bytes_in")
+        came = job.context.bytes_in
         if came:
             self.upload.add((op,), came)
         self._work(job, model, at)
@@ -88,5 +88,5 @@ class JobFigures:
         if isinstance(job.result, Generated) and job.ran is not None:
             self.inference.add((), at - job.ran)
         if job.op is Op.SWAP and job.outcome is not None:
-            self.swaps.add((job.outcome.ended.value,))
+            self.swaps.add((job.outcome.kind.value,))
             self.swap.add((), at - job.submitted)

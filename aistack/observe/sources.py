@@ -93,7 +93,7 @@ def slot_families(snapshot: Snapshot, now: float, names: ModelNames) -> Iterator
         ("device",),
         [((s.device,), now - (job.granted or now)) for s, job in held],
     )
-    yield gauge("aistack_line_length", "Jobs in the queue.", (), [((), float(len(snapshot.line)))])
+    yield gauge("aistack_line_length", "Jobs in the queue.", (), [((), float(len(snapshot.queue)))])
     yield gauge(
         "aistack_resident_model",
         "1 for the model that one of our engines holds on the card.",

@@ -94,7 +94,7 @@ class Tracing:
         if job.first is not None:
             span.add_event("first byte", timestamp=wall(job.first))
         outcome = job.outcome
-        if outcome is not None and outcome.ended is OutcomeKind.FAILED:
+        if outcome is not None and outcome.kind is OutcomeKind.FAILED:
             code = outcome.fault.code.value if outcome.fault is not None else ""
             span.set_status(trace.Status(trace.StatusCode.ERROR, code))
         span.end(end_time=wall(transition.at))

@@ -17,6 +17,7 @@ from attrs import Factory, define
 from yarl import URL
 
 from aistack.chunks import Head, Tail
+from aistack.contract.relay_request import SocketCall
 from aistack.errors import BackendFault
 from aistack.relays.upstream import Upstream
 
@@ -26,10 +27,9 @@ Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
 
 @define(eq=False)
-class SocketRequest:
-    """A WebSocket to open at `path_qs`. `upstream` is there once the first chunk was produced."""
+class SocketRequest(SocketCall):
+    """A WebSocket to open. `upstream` is there once the first chunk was produced."""
 
-    path_qs: str
     upstream: aiohttp.ClientWebSocketResponse | None = None
     over: asyncio.Event = Factory(asyncio.Event)
 

@@ -8,48 +8,23 @@ dies when the slot is taken again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
-from aistack.chunks import Chunk, Result, Vram
-from aistack.errors import Fault
+from aistack.chunks import Vram
 from aistack.ids import job_id
 from aistack.jobs.model import Job, Resident, Route, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase
 from aistack.run.scheduler import Scheduler
-from aistack.wire.base import Answer, StreamHead, refusal
 
 BEGIN_S = 5.0
 UNLOAD_S = 30.0
 """How long a load or an unload may take to begin, and an unload to end."""
 
 
-class Silent:
-    """The wire of a job that answers nobody."""
-
-    streams = False
-
-    def head(self, chunk: Chunk | None) -> StreamHead:
-        return StreamHead()
-
-    def frame(self, chunk: Chunk) -> bytes | None:
-        return None
-
-    def tail(self, result: Result) -> bytes | None:
-        return None
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        return Answer(204, b"")
-
-    def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        return refusal(fault).body, False
-
-
-def housekeeping_job(op: Op, resident: Resident, device: str | None, **context: Any) -> Job:
+def housekeeping_job(op: Op, resident: Resident, device: str | None) -> Job:
     """A LOAD or UNLOAD job."""
     name = job_id()
     route = Route(resident.backend, resident.model, Vram.OWN, device)
-    return Job(name, name, op, route, None, Silent(), context=context)
+    return Job(id=name, request_id=name, op=op, route=route, request=None, wire=None)
 
 
 class Housekeeping:
@@ -110,7 +85,7 @@ class Housekeeping:
     async def unload(self, resident: Resident, device: str) -> bool:
         """Unload the model if its slot is free; whether it was. Raises TimeoutError."""
         ended = await self._reach(housekeeping_job(Op.UNLOAD, resident, device), Phase.DONE, UNLOAD_S)
-        return ended.outcome is not None and ended.outcome.ended is OutcomeKind.OK
+        return ended.outcome is not None and ended.outcome.kind is OutcomeKind.OK
 
     async def _reach(self, job: Job, phase: Phase | None, bound_s: float) -> Job:
         """The submitted job once it is in `phase`; None: in whichever it is first."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
-
-Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, Reply, Respond
 
 WINDOW = 1024 * 1024
 """Bytes that may wait for a slow client before its upstream is no longer read."""

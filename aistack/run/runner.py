@@ -190,7 +190,7 @@ class Runner:
             if device.serving is not None:
                 device.spare_due = device.serving.settings
         if await self._stays(evict, device):
-            return ev.Evicted(evict.job_id, spared=True)
+            return ev.Evicted(evict.job_id, kept=True)
         process = await device.evict()
         if process is not None and not evict.everything:
             self._in_background(self._spares.renew(process.settings))
@@ -209,10 +209,10 @@ class Runner:
     async def _stays(self, evict: Evict, device: DeviceProcesses) -> bool:
         """Whether our engine may stay while the model of the step that follows is loaded beside it."""
         process = device.serving
-        if self._beside is None or evict.beside is None or process is None:
+        if self._beside is None or evict.side_by_side is None or process is None:
             return False
         try:
-            room = await self._beside(self._spec(evict.beside, evict.device))
+            room = await self._beside(self._spec(evict.side_by_side, evict.device))
         except errors.BackendFault:
             return False
         log.info("room beside" if room else "no room beside", device=evict.device, job_id=evict.job_id)
@@ -229,7 +229,7 @@ class Runner:
             if due is not None and not self._closing:
                 self._in_background(self._spares.renew(due))
         if isinstance(report, ev.Failed):
-            report = attrs.evolve(report, lost=not load.beside)
+            report = attrs.evolve(report, lost=not load.side_by_side)
         return report
 
     async def _load_on(self, device: DeviceProcesses, step: _Step, load: Load) -> ev.Event:
@@ -239,7 +239,7 @@ class Runner:
             return ev.Failed(
                 load.job_id, errors.load_failed(errors.GATEWAY, model, "its engine is not configured")
             )
-        await device.clear(load.beside)
+        await device.clear(load.side_by_side)
         try:
             spec = self._spec(load.resident, load.device)
             process = await self._spares.take(settings)

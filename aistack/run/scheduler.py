@@ -21,6 +21,7 @@ import structlog
 
 from aistack import errors
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import (
     AbortStream,
     Cancel,
@@ -31,14 +32,16 @@ from aistack.jobs.effects import (
     Evict,
     Load,
     OpenStream,
+    Reply,
     Respond,
     Run,
     SetTimer,
+    noop,
 )
 from aistack.jobs.machine import handle, recovery
-from aistack.jobs.model import Job, Snapshot, Transition, evolve
+from aistack.jobs.model import Job, Snapshot, Transition
 from aistack.jobs.reaction import Reaction
-from aistack.run.outlet import SLOW_S, Outlet, Reply
+from aistack.run.outlet import SLOW_S, Outlet
 from aistack.wire.base import refusal
 
 log = structlog.get_logger("aistack.scheduler")
@@ -54,10 +57,6 @@ class Steps(Protocol):
     def start(self, effect: Evict | Load | Run) -> None: ...
 
     def cancel(self, job_id: str) -> None: ...
-
-
-def noop() -> None:
-    """The discard of a job that owns nothing."""
 
 
 class Scheduler:
@@ -117,7 +116,7 @@ class Scheduler:
             slots.append(f"{slot.device}: {held}")
         return (
             f"<Scheduler {state}, {known.mode.value}; {len(self._inbox)} events in the inbox; "
-            f"{len(known.jobs)} jobs, {len(known.line)} queued; {'; '.join(slots)}>"
+            f"{len(known.jobs)} jobs, {len(known.queue)} queued; {'; '.join(slots)}>"
         )
 
     # --- what others call ----------------------------------------------------------------------------
@@ -240,7 +239,7 @@ class Scheduler:
             log.exception(
                 "event could not be handled",
                 event_name=type(event).__name__,
-                job_id=getattr(event, "job_id", None),
+                job_id=event.job_id if isinstance(event, ev.EventOfJob) else None,
             )
         if isinstance(event, ev.Submitted):
             self.perform(Respond(event.job.id, refusal(errors.internal())))

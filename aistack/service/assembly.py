@@ -58,7 +58,7 @@ def assemble(
         targets.pop("espeak", None)  # its route is among those of the relays
     inventory = Inventory(config, engines=targets)
     limits = Limits(
-        line_max=config.slots.line_max,
+        max_queued=config.slots.line_max,
         open_after=config.slots.open_after_s,
         swap_drain=config.inference.swap_drain_s,
     )
@@ -120,7 +120,7 @@ def assemble(
     scheduler.observers.append(figures.observe)
     app[MODEL_ROOT] = root
     app[OBSERVABILITY] = observing
-    app[EXPOSITION] = exposition(observing, scheduler, runner, figures.told)
+    app[EXPOSITION] = exposition(observing, scheduler, runner, figures.answer)
     if upstreams is not None:
         app[UPSTREAMS] = upstreams
     return app

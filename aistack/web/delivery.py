@@ -14,12 +14,12 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 from aiohttp_sse import EventSourceResponse
 
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Reply, Respond, noop
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
-from aistack.web import instrumentation as observed
+from aistack.web import instrumentation
 from aistack.web.faults import cut
-from aistack.web.keys import CONFIG, LOST, Outlet, Reply, Scheduler, nothing
+from aistack.web.keys import CONFIG, LOST, Outlet, Scheduler
 from aistack.web.stall_timer import StallTimer
 from aistack.wire.base import Answer, StreamHead
 
@@ -35,11 +35,11 @@ async def deliver(
     request: web.Request,
     scheduler: Scheduler,
     job: Job,
-    discard: Callable[[], None] = nothing,
+    discard: Callable[[], None] = noop,
     extra_headers: Headers = (),
 ) -> web.StreamResponse:
     """Submit the job and write what comes of it. `discard` is called once when the job is over."""
-    observed.joined(request, job)
+    instrumentation.joined(request, job)
     try:
         outlet = scheduler.submit(job, discard)
     except BaseException:
@@ -87,7 +87,7 @@ class _Writing:
     async def _guarded(
         self, response: web.StreamResponse, writing: Awaitable[None]
     ) -> web.StreamResponse:
-        """The response, written or not: a client that left is no failure of ours."""
+        """The response, written or not: a client that left is not our failure."""
         try:
             await writing
         except ConnectionError:
@@ -126,7 +126,7 @@ class _Writing:
         for name, value in headers:
             events.headers[name] = value  # it has set some of them itself
         if self.request.version < HttpVersion11:
-            # It says keep-alive always; an HTTP/1.0 stream ends with its connection.
+            # It always says keep-alive; an HTTP/1.0 stream ends with its connection.
             del events.headers["Connection"]
         return events
 

@@ -14,17 +14,10 @@ from aiohttp import web
 from aistack.config import Config
 from aistack.contract.public import Download, ModelEntry, ModelsList
 from aistack.contract.relay_request import RelayRequest
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
+from aistack.jobs.effects import Reply
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Snapshot
 from aistack.routing.choose import Chosen, Facts
-
-Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
-"""What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""
-
-
-def nothing() -> None:
-    """The discard of a job that owns nothing."""
 
 
 class Outlet(Protocol):

@@ -1,4 +1,4 @@
-"""Waiting in line, and the courtesy of refusing a large body before it is sent.
+"""How long callers are queued, and the courtesy of refusing a large body before it is sent.
 
 Admission itself is the machine's; what is refused here would have met the same 503 after the
 upload. Nothing is refused early that could wait, or that only housekeeping is in the way of.
@@ -13,15 +13,12 @@ from aiohttp.http import HttpVersion11
 from attrs import frozen
 
 from aistack import errors
-from aistack.chunks import Vram
 from aistack.config import SlotsSection
 from aistack.config.units import MiB
 from aistack.errors import Fault
 from aistack.jobs.busy import busy_fault
-from aistack.jobs.draft import Draft
-from aistack.jobs.model import Job, Route, Snapshot
+from aistack.jobs.model import Snapshot
 from aistack.jobs.states import HOUSEKEEPING, Mode, Op
-from aistack.wire.base import Wire
 
 LARGE = 8 * MiB
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
@@ -29,13 +26,17 @@ _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 
 @frozen
 class QueueWish:
-    """How long a caller stands in line: `seconds`, and the headers that tell it so."""
+    """How long a caller is willing to be queued: `seconds`, and the headers that confirm it."""
 
     seconds: float
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def patience(prefer: list[str], slots: SlotsSection) -> QueueWish:
+NOW = QueueWish(0.0)
+"""The wish of a caller who is not queued at all."""
+
+
+def queue_wish(prefer: list[str], slots: SlotsSection) -> QueueWish:
     """From the values of all `Prefer` headers (RFC 7240); the first valid `wait` counts.
 
     Without one the setting applies. The wish is capped, and the answer says to what.
@@ -50,7 +51,7 @@ def patience(prefer: list[str], slots: SlotsSection) -> QueueWish:
 
 
 def expects_continue(request: web.BaseRequest) -> bool:
-    """Whether the client holds its body back until it is told to go on."""
+    """Whether the client holds its body back until it gets the word to go on."""
     return (
         request.version >= HttpVersion11
         and request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue"
@@ -58,7 +59,7 @@ def expects_continue(request: web.BaseRequest) -> bool:
 
 
 async def hold_continue(request: web.Request) -> None:
-    """The routes' expect handler: says nothing yet. `begin_body` does, once nothing speaks against it.
+    """The routes' expect handler: sends nothing yet. `begin_body` does, once nothing forbids it.
 
     aiohttp calls this outside the middlewares, where neither keys nor limits have been looked at.
     """
@@ -73,35 +74,26 @@ async def begin_body(request: web.Request) -> None:
 
 
 def unread_refusal(snapshot: Snapshot, op: Op, at: float) -> Fault | None:
-    """The fault that a job of this kind, without patience, would certainly meet now; if any."""
+    """The fault that a job of this kind would certainly meet now if its caller did not wait; if any."""
     if snapshot.mode is Mode.DRAINING:
         return errors.shutting_down()
     for slot in snapshot.slots:
         holder = snapshot.jobs.get(slot.holder) if slot.holder is not None else None
         if holder is None or holder.op in HOUSEKEEPING:
             return None
-    return busy_fault(Draft(snapshot, "unread", at), _asker(op))
+    return busy_fault(snapshot, op, None, at)
 
 
 def refuse_unread(
-    request: web.BaseRequest, snapshot: Snapshot, op: Op, patient: bool, at: float
+    request: web.BaseRequest, snapshot: Snapshot, op: Op, wish: QueueWish, at: float
 ) -> None:
-    """Raise BackendFault if the body is large or held back, the caller impatient and no slot free.
+    """Raise BackendFault for a large or held back body if no slot is free and its caller does not wait.
 
     `at` is the loop's time, the machine's clock.
     """
     large = (request.content_length or 0) > LARGE or expects_continue(request)
-    if not large or patient:
+    if not large or wish.seconds > 0:
         return
     fault = unread_refusal(snapshot, op, at)
     if fault is not None:
         raise errors.BackendFault(fault)
-
-
-class _NoWire:
-    """Stands where a job must have a wire, in a job that is never submitted."""
-
-
-def _asker(op: Op) -> Job:
-    wire: Wire = _NoWire()  # type: ignore[assignment]
-    return Job("", "", op, Route("", "", Vram.OWN), None, wire)

@@ -1,4 +1,4 @@
-"""A client that takes no byte for too long: one timer for a whole answer, not one for each write.
+"""A client that accepts no data for too long: one timer for a whole answer, not one for each write.
 
 What counts is whether bytes leave, so a slow client may take its time over a large piece.
 """
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LOOKS = 4
-"""How often within the limit the connection is looked at: a cut comes at most so much later."""
+"""How often within the limit the connection is looked at: a cut comes at most this much later."""
 
 
 class StallTimer:

@@ -10,32 +10,15 @@ from attrs import frozen
 from aistack.chunks import Accepted, Chunk, Result
 from aistack.contract.converters import to_json
 from aistack.contract.public import SwapAccepted
-from aistack.errors import Fault
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, WholeWire
 
 
 @frozen
-class SwapAnswer:
-    """`{"status", "current_model"}`; what happens afterwards is told by /stats."""
-
-    @property
-    def streams(self) -> bool:
-        return False
-
-    def head(self, chunk: Chunk | None) -> StreamHead:
-        raise TypeError("a change of weights has no stream")
-
-    def frame(self, chunk: Chunk) -> bytes | None:
-        return None
-
-    def tail(self, result: Result) -> bytes | None:
-        return None
+class SwapAnswer(WholeWire):
+    """`{"status", "current_model"}`; /stats shows what happens afterwards."""
 
     def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
         accepted = cast(Accepted, result)
         status = cast(Literal["accepted", "ok"], accepted.status)
-        said = SwapAccepted(status=status, current_model=accepted.current_model)
-        return Answer(202, to_json(said))
-
-    def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        return None, False
+        body = SwapAccepted(status=status, current_model=accepted.current_model)
+        return Answer(202, to_json(body))

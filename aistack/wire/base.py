@@ -1,12 +1,14 @@
-"""The protocol every answer format fulfils, and the two values it hands to the delivery.
+"""The two kinds of answer formats, and the two values that they hand to the delivery. Pure.
 
-Pure. A wire belongs to one job, holds nothing that changes, and may be called from the machine.
+A wire belongs to one job, holds nothing that changes, and is called by the machine. The kinds are plain
+base classes, not protocols: the machine asks for every chunk which of the two it has, and `isinstance`
+takes 50 ns there (350 for a class of ABCMeta, 14 000 for a runtime protocol; an event takes 3 000).
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 from attrs import frozen
 
@@ -41,34 +43,40 @@ class StreamHead:
     length: int | None = None
 
 
-class Wire(Protocol):
-    """One answer format."""
+class WholeWire:
+    """An answer that is sent at once, when the work is over."""
 
-    @property
-    def streams(self) -> bool:
-        """Whether chunks are sent as they come."""
-        ...
+    __slots__ = ()
 
-    def head(self, chunk: Chunk | None) -> StreamHead:
-        """Headers of the stream; `chunk` is the first one, none if headers go out before it."""
-        ...
-
-    def frame(self, chunk: Chunk) -> bytes | None:
-        """The bytes of one chunk; none if it does not show."""
-        ...
-
-    def tail(self, result: Result) -> bytes | None:
-        """The last bytes of a finished stream."""
-        ...
-
+    @abstractmethod
     def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        """The whole answer."""
-        ...
+        """The answer; `parts` are all chunks of the run, in order."""
 
+
+class StreamWire:
+    """An answer that is sent as it is made."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def head(self, chunk: Chunk | None) -> StreamHead:
+        """Status and headers; `chunk` is the first one, None if headers go out before it."""
+
+    @abstractmethod
+    def frame(self, chunk: Chunk) -> bytes | None:
+        """The bytes of one chunk; None if it does not show."""
+
+    @abstractmethod
+    def tail(self, result: Result) -> bytes | None:
+        """The last bytes of a finished stream; None if there are none."""
+
+    @abstractmethod
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         """An in-band failure: its frame, if the format has one, and whether the stream may then end
         cleanly (otherwise the connection is cut)."""
-        ...
+
+
+Wire = WholeWire | StreamWire
 
 
 def refusal(fault: Fault) -> Answer:

@@ -7,14 +7,15 @@ does not ask for it: a failure before the first byte stays a status, however lon
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 
 from attrs import frozen
 
 from aistack.chunks import Chunk, Head, Piece, Result, Tail
 from aistack.errors import Fault, error_object
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import StreamHead, StreamWire
+from aistack.wire.sse import event
 
 HOP_BY_HOP = frozenset(
     {
@@ -37,7 +38,7 @@ OURS = frozenset({"content-type", "content-length", "x-request-id"})
 
 
 class Relayed(Enum):
-    """What is relayed; it decides how a failure after the first byte is told."""
+    """What is relayed; it decides how a failure after the first byte shows."""
 
     CHAT_STREAM = "chat stream"
     CHAT_WHOLE = "chat whole"
@@ -82,11 +83,10 @@ def content_type_of(headers: Iterable[tuple[str, str]]) -> str:
 
 
 @frozen
-class RelayWire:
+class RelayWire(StreamWire):
     """A transparent answer; `what` says how it can fail once it has begun."""
 
     what: Relayed
-    streams: bool = True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         """The upstream's own head. Raises TypeError for anything else: nothing can go out before it."""
@@ -108,13 +108,9 @@ class RelayWire:
         """The bytes that were held back until the end was certain."""
         return result.data or None if isinstance(result, Tail) else None
 
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        """Never asked for: a relayed answer always streams."""
-        raise NotImplementedError("a relayed answer is not kept")
-
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        """A chat stream tells its error as an event; every other answer is cut off."""
+        """A chat stream carries its error as an event; every other answer is cut off."""
         if self.what is not Relayed.CHAT_STREAM:
             return None, False
         error = json.dumps({"error": error_object(fault)}, ensure_ascii=False)
-        return f"data: {error}\n\n".encode(), False
+        return event(error.encode()), False

@@ -1,29 +1,26 @@
-"""How speech of an engine of ours looks: encoded blocks as they are made, then the last one.
+"""How speech of our own engines looks: encoded blocks as they are made, then the last one.
 
 Pure. The length is not known before the end, so the answer is sent in chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import frozen
 
 from aistack.chunks import Chunk, Piece, Result, Tail
 from aistack.contract.speech import FORMATS
 from aistack.errors import Fault
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import StreamHead, StreamWire
 
 
 @frozen
-class SpeechWire:
+class SpeechWire(StreamWire):
     """Audio in one of OpenAI's formats."""
 
     format: str
-    streams: bool = True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
-        """Known from the start: a good answer is 200 in the format that was asked for."""
+        """Known from the start: a good answer is 200 in the requested format."""
         return StreamHead(200, FORMATS[self.format], sse=False)
 
     def frame(self, chunk: Chunk) -> bytes | None:
@@ -33,10 +30,6 @@ class SpeechWire:
     def tail(self, result: Result) -> bytes | None:
         """The last bytes."""
         return result.data or None if isinstance(result, Tail) else None
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        """Never asked for: speech always streams."""
-        raise NotImplementedError("speech is not kept")
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         """Audio has no place for words: the connection is cut."""

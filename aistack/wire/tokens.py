@@ -7,29 +7,26 @@ a token that contains one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from attrs import frozen
 
 from aistack.chunks import Chunk, Generated, Result, Token
 from aistack.errors import Fault, error_object
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
+from aistack.wire.sse import CHAT_DONE, event
 
 
-def event(data: dict[str, Any]) -> bytes:
+def json_event(data: Mapping[str, object]) -> bytes:
     """One server-sent event."""
-    return f"data: {json.dumps(data)}\n\n".encode("ascii")
+    return event(json.dumps(data).encode("ascii"))
 
 
 @frozen
-class TokenEvents:
+class TokenEvents(StreamWire):
     """`/generate`: `{"token", "gpu"}` each, one `{"done": true}` last; a failure is
     `{"error": {...}}`, and the stream ends without done."""
-
-    @property
-    def streams(self) -> bool:
-        return True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         return StreamHead()
@@ -37,35 +34,59 @@ class TokenEvents:
     def frame(self, chunk: Chunk) -> bytes | None:
         if not isinstance(chunk, Token) or not chunk.text:
             return None
-        return event({"token": chunk.text, "gpu": chunk.slot})
+        return json_event({"token": chunk.text, "gpu": chunk.slot})
 
     def tail(self, result: Result) -> bytes | None:
-        return event({"done": True})
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        raise TypeError("generated tokens are always streamed")
+        return json_event({"done": True})
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        return event({"error": error_object(fault)}), True
+        return json_event({"error": error_object(fault)}), True
 
 
 @frozen
-class ChatCompletion:
-    """One answer of `/v1/chat/completions` from local weights: streamed, or whole.
+class ChatAnswer:
+    """What all parts of one answer of `/v1/chat/completions` from local weights have in common.
 
-    `id` and `created` (unix seconds) are the answer's own; `model` is the tag; `usage` asks for a
-    last event with the token counts (a whole answer always has them).
+    `id` and `created` (unix seconds) are the answer's own; `model` is the tag.
     """
 
     id: str
     created: int
     model: str
-    stream: bool
-    usage: bool = False
 
-    @property
-    def streams(self) -> bool:
-        return self.stream
+    def named(self, kind: str) -> dict[str, object]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+@frozen
+class WholeChat(WholeWire):
+    """A chat completion at once."""
+
+    answer: ChatAnswer
+
+    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
+        generated = cast(Generated, result)
+        text = "".join(part.text for part in parts if isinstance(part, Token))
+        body = self.answer.named("chat.completion") | {
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "logprobs": None,
+                    "finish_reason": generated.finish_reason,
+                }
+            ],
+            "usage": counted(generated),
+        }
+        return Answer(200, json.dumps(body).encode("ascii"))
+
+
+@frozen
+class StreamedChat(StreamWire):
+    """A chat completion in chunks; `usage` asks for a last event with the token counts."""
+
+    answer: ChatAnswer
+    usage: bool = False
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         return StreamHead()
@@ -79,38 +100,18 @@ class ChatCompletion:
         generated = cast(Generated, result)
         last = self._event([_choice({}, generated.finish_reason)])
         counts = self._event([], usage=counted(generated)) if self.usage else b""
-        return last + counts + b"data: [DONE]\n\n"
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        generated = cast(Generated, result)
-        text = "".join(part.text for part in parts if isinstance(part, Token))
-        answer = self._named("chat.completion") | {
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "logprobs": None,
-                    "finish_reason": generated.finish_reason,
-                }
-            ],
-            "usage": counted(generated),
-        }
-        return Answer(200, json.dumps(answer).encode("ascii"))
+        return last + counts + CHAT_DONE
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         """In-band, then the connection is cut: an OpenAI client takes a clean end for success."""
-        return event({"error": error_object(fault)}), False
+        return json_event({"error": error_object(fault)}), False
 
-    def _named(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-
-    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        if self.usage and not more:
-            more = {"usage": None}
-        return event(self._named("chat.completion.chunk") | {"choices": choices} | more)
+    def _event(self, choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> bytes:
+        counts = {"usage": usage} if self.usage else {}
+        return json_event(self.answer.named("chat.completion.chunk") | {"choices": choices} | counts)
 
 
-def _choice(delta: dict[str, str], reason: str | None) -> dict[str, Any]:
+def _choice(delta: dict[str, str], reason: str | None) -> dict[str, object]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
 
 

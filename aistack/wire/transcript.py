@@ -9,8 +9,8 @@ only ever beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 from urllib.parse import quote
 
 from attrs import frozen
@@ -33,7 +33,8 @@ from aistack.contract.public import (
 )
 from aistack.errors import Fault, error_object
 from aistack.wire import subtitles
-from aistack.wire.base import Answer, StreamHead, Wire
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire, Wire
+from aistack.wire.sse import event
 
 PLAIN = "text/plain; charset=utf-8"
 VTT = "text/vtt; charset=utf-8"
@@ -42,7 +43,7 @@ UNDETERMINED = "und"
 
 
 def transcript_wire(form: TranscriptionForm, model: str, translate: bool = False) -> Wire:
-    """The wire that a request asked for; `model` is the id that was chosen for it."""
+    """The wire for a request; `model` is the id that was chosen for it."""
     if form.stream:
         return StreamedTranscript(model)
     wanted = form.timestamp_granularities
@@ -55,29 +56,13 @@ def transcript_wire(form: TranscriptionForm, model: str, translate: bool = False
 
 
 @frozen
-class WholeTranscript:
+class WholeTranscript(WholeWire):
     """One answer for the whole audio. `words`: whether verbose_json carries them."""
 
     format: ResponseFormat
     model: str
     task: Task = "transcribe"
     words: bool = True
-
-    @property
-    def streams(self) -> bool:
-        return False
-
-    def head(self, chunk: Chunk | None) -> StreamHead:
-        raise TypeError("a whole transcript has no stream")
-
-    def frame(self, chunk: Chunk) -> bytes | None:
-        return None
-
-    def tail(self, result: Result) -> bytes | None:
-        return None
-
-    def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
-        return None, False
 
     def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
         done = cast(Transcript, result)
@@ -108,21 +93,17 @@ class WholeTranscript:
         )
 
     def _words(self, segments: Sequence[Segment]) -> tuple[TranscriptionWord, ...] | None:
-        """None if unwanted, or if there is text and the engine told no words at all for it."""
+        """None if unwanted, or if there is text and the engine gave no words at all for it."""
         if not self.words or (segments and all(each.words is None for each in segments)):
             return None
         return tuple(word for each in segments for word in _words(each.words))
 
 
 @frozen
-class StreamedTranscript:
+class StreamedTranscript(StreamWire):
     """Server-sent events: one delta per segment, then done; the format of the answer is fixed."""
 
     model: str
-
-    @property
-    def streams(self) -> bool:
-        return True
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         return StreamHead(headers=(("Cache-Control", "no-cache"), *model_header(self.model)))
@@ -130,16 +111,16 @@ class StreamedTranscript:
     def frame(self, chunk: Chunk) -> bytes | None:
         match chunk:
             case Segment():
-                return sse(to_json(_delta(chunk)))
+                return event(to_json(_delta(chunk)))
             case Notice():
-                event = WarningEvent(code=chunk.code, model=chunk.model, message=chunk.message)
-                return sse(to_json(event))
+                warning = WarningEvent(code=chunk.code, model=chunk.model, message=chunk.message)
+                return event(to_json(warning))
             case _:
                 return None
 
     def tail(self, result: Result) -> bytes | None:
         done = cast(Transcript, result)
-        return sse(
+        return event(
             to_json(
                 DoneEvent(
                     text=done.text,
@@ -149,16 +130,13 @@ class StreamedTranscript:
             )
         )
 
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        raise TypeError("a streamed transcript has no whole answer")
-
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         """The error is the last event and the stream ends cleanly after it.
 
         Both flat (seed 003) and nested under `error` (what OpenAI's clients raise on).
         """
         error = error_object(fault)
-        event = {
+        failure = {
             "type": "error",
             "kind": error["kind"],
             "provider": error["provider"],
@@ -167,12 +145,7 @@ class StreamedTranscript:
             "delta": "",
             "text": "",
         }
-        return sse(dumps(event)), True
-
-
-def sse(data: bytes) -> bytes:
-    """One event: its data must be a single line."""
-    return b"data: " + data + b"\n\n"
+        return event(dumps(failure)), True
 
 
 def model_header(model: str) -> tuple[tuple[str, str], ...]:
@@ -189,7 +162,8 @@ def _delta(segment: Segment) -> DeltaEvent:
             end=end,
             text=segment.text,
             words=_words(segment.words),
-            **_heard(segment.extra),
+            emotion=_emotion(segment),
+            events=_events(segment),
         ),
     )
 
@@ -207,28 +181,30 @@ def _segment(number: int, segment: Segment) -> TranscriptionSegment:
         avg_logprob=finite(segment.avg_logprob),
         compression_ratio=finite(segment.compression_ratio, 1.0),
         no_speech_prob=finite(segment.no_speech_prob),
-        **_heard(segment.extra),
+        emotion=_emotion(segment),
+        events=_events(segment),
     )
 
 
-def _heard(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What an engine heard beside words, as far as the contract knows it."""
-    heard: dict[str, Any] = {}
-    if extra.get("emotion"):
-        heard["emotion"] = str(extra["emotion"])
-    if extra.get("events"):
-        heard["events"] = tuple(str(event) for event in extra["events"])
-    return heard
+def _emotion(segment: Segment) -> str | None:
+    emotion = segment.extra.get("emotion")
+    return str(emotion) if emotion else None
+
+
+def _events(segment: Segment) -> tuple[str, ...] | None:
+    """Sounds beside the words, where the engine names them."""
+    events = segment.extra.get("events")
+    return tuple(str(name) for name in events) if events else None
 
 
 def _words(words: Sequence[Word] | None) -> tuple[TranscriptionWord, ...]:
-    told = []
+    found = []
     for each in words or ():
         word = each.word.strip()
         if word:
             start, end = _span(each.start, each.end)
-            told.append(TranscriptionWord(start=start, end=end, word=word))
-    return tuple(told)
+            found.append(TranscriptionWord(start=start, end=end, word=word))
+    return tuple(found)
 
 
 def _span(start: float, end: float) -> tuple[float, float]:

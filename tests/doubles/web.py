@@ -18,13 +18,12 @@ from aistack.chunks import Vram
 from aistack.config import Config
 from aistack.contract.public import Download, ModelEntry, ModelsList
 from aistack.errors import BackendFault, Code, malformed
-from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
+from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Reply, Respond, noop
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
 from aistack.routing.choose import Chosen, Facts
 from aistack.service.app import build_app, listen, make_runner
-from aistack.web.keys import Reply, nothing
 from aistack.web.openapi.operation import Operation
 from aistack.web.operations import OPERATIONS
 from aistack.wire.base import Answer, StreamHead
@@ -81,9 +80,9 @@ class Scripted:
         self.came: asyncio.Queue[Submitted] = asyncio.Queue()
         self.fails: Exception | None = None
         self.drained: float | None = None
-        self.on_drain: Callable[[], None] = nothing
+        self.on_drain: Callable[[], None] = noop
 
-    def submit(self, job: Job, discard: Callable[[], None] = nothing) -> Submitted:
+    def submit(self, job: Job, discard: Callable[[], None] = noop) -> Submitted:
         if self.fails is not None:
             raise self.fails
         submitted = self.jobs[job.id] = Submitted(job, discard)
@@ -142,12 +141,9 @@ class Listing:
         raise BackendFault(evolve(not_there, status=404))
 
 
-class Wireless:
-    """Satisfies a Job; the scripted scheduler never asks it."""
-
-
 def a_job(id: str = "j1", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
-    return Job(id, "r1", op, Route("fake", "fake-1", Vram.OWN), None, Wireless(), **more)
+    route = Route("fake", "fake-1", Vram.OWN)
+    return Job(id=id, request_id="r1", op=op, route=route, request=None, wire=None, **more)
 
 
 def held(op: Op = Op.CHAT, **more: Any) -> Snapshot:

@@ -223,7 +223,7 @@ async def _begin(request: web.Request, op: Op, resident: Resident, device: str |
     except TimeoutError:
         raise BackendFault(errors.shutting_down()) from None
     outcome = job.outcome
-    if outcome is None or outcome.ended is OutcomeKind.OK:
+    if outcome is None or outcome.kind is OutcomeKind.OK:
         return job
     if outcome.fault is not None:
         raise BackendFault(outcome.fault)

@@ -98,9 +98,9 @@ def progress(job: Job, now: float) -> WorkProgress | None:
 
 def line(snapshot: Snapshot, at: At) -> LineView:
     """Who waits, in order of service."""
-    waiting = (snapshot.jobs[job_id] for job_id in snapshot.line)
+    waiting = (snapshot.jobs[job_id] for job_id in snapshot.queue)
     return LineView(
-        places=snapshot.limits.line_max,
+        places=snapshot.limits.max_queued,
         line=tuple(
             LineEntry(
                 job_id=job.id,
@@ -109,7 +109,7 @@ def line(snapshot: Snapshot, at: At) -> LineView:
                 capability=CAPABILITY[job.op],
                 model=job.route.model,
                 since=at(job.since),
-                patience_s=job.patience,
+                patience_s=job.max_wait_s,
             )
             for job in waiting
         ),

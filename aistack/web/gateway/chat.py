@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from aiohttp import web
 
 from aistack.contract.relay_request import relayed_chat
-from aistack.ids import job_id
-from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.web.delivery import deliver
 from aistack.web.internal import handlers as internal
 from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
-from aistack.web.queueing import patience, refuse_unread
-from aistack.web.request_id import request_id
+from aistack.web.submission import begin, job_of
 from aistack.web.upload.bodies import read_body
 from aistack.wire.relay import Relayed, RelayWire
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
     """A chat completion, whole or streamed, by a model of the local Ollama."""
-    settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
-    waits = patience(request.headers.getall("Prefer", []), settings.slots)
-    now = asyncio.get_running_loop().time()
-    refuse_unread(request, scheduler.snapshot, Op.CHAT, waits.seconds > 0, now)
-    body = await read_body(request, settings.server.max_json_bytes, settings.server.upload_idle_s)
+    server = request.app[CONFIG].server
+    wish = begin(request, Op.CHAT)
+    body = await read_body(request, server.max_json_bytes, server.upload_idle_s)
     asked = relayed_chat(body, request.headers.get("Accept", ""))
     if internal.serves(request, asked.model):
         return await internal.chat(request, json.loads(body))
-    kind = Relayed.CHAT_STREAM if asked.stream else Relayed.CHAT_WHOLE
-    job = Job(
-        job_id(),
-        request_id(request),
-        Op.CHAT,
-        request.app[UPSTREAMS].chat_route(asked.model),
-        asked,
-        RelayWire(kind),
-        patience=waits.seconds,
-        context={
-            "client": request.remote or "",
-            "bytes_in": len(body),
-            "format": "stream" if asked.stream else "json",
-        },
-    )
-    return await deliver(request, scheduler, job, extra_headers=waits.headers)
+    route = request.app[UPSTREAMS].chat_route(asked.model)
+    wire = RelayWire(Relayed.CHAT_STREAM if asked.stream else Relayed.CHAT_WHOLE)
+    shape = "stream" if asked.stream else "json"
+    job = job_of(request, Op.CHAT, route, asked, wire, wish, bytes_in=len(body), format=shape)
+    return await deliver(request, request.app[SCHEDULER], job, extra_headers=wish.headers)

@@ -28,9 +28,9 @@ async def health(request: web.Request) -> web.StreamResponse:
     """`status`, `version`, `ready`, `current_model`."""
     snapshot = request.app[SCHEDULER].snapshot
     selected = snapshot.selected
-    told = HealthResponse(
+    answer = HealthResponse(
         version=__version__,
         ready=ready(snapshot),
         current_model=selected.model if selected is not None else None,
     )
-    return json_answer(to_plain(told))
+    return json_answer(to_plain(answer))

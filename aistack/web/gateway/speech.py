@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
 
 from aiohttp import hdrs, web
 
 from aistack.chunks import Head, Piece, Tail
 from aistack.contract.relay_request import RelayRequest, relay_request
 from aistack.errors import BackendFault, Code, Fault
-from aistack.ids import job_id
 from aistack.jobs.effects import Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job
 from aistack.jobs.states import Op
 from aistack.relays.upstreams import SocketRequest, relay_websocket
-from aistack.web import instrumentation as observed
+from aistack.web import instrumentation
 from aistack.web.answers import json_answer
 from aistack.web.delivery import deliver
 from aistack.web.faults import cut
 from aistack.web.gateway import voice
 from aistack.web.keys import CONFIG, SCHEDULER, UPSTREAMS
-from aistack.web.queueing import patience, refuse_unread
-from aistack.web.request_id import request_id
-from aistack.web.upload.raw import body_of
+from aistack.web.queueing import NOW, QueueWish
+from aistack.web.submission import begin, job_of
+from aistack.web.upload.raw import Body, body_of
 from aistack.wire.relay import Relayed, RelayWire, content_type_of, end_to_end, length_of
 
 OURS = ("/v1/audio/transcriptions", "/v1/audio/translations")
@@ -43,46 +41,45 @@ async def audio(request: web.Request) -> web.StreamResponse:
         raise web.HTTPNotFound
     if request.path == SOCKET and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await _socket(request)
-    settings, scheduler = request.app[CONFIG], request.app[SCHEDULER]
     # HEAD answers like GET without a body; the container itself refuses it with 405.
     method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
-    plain = relay_request(method, request.raw_path)
-    waits = patience(request.headers.getall("Prefer", []), settings.slots)
-    if plain.takes_slot:
-        now = asyncio.get_running_loop().time()
-        refuse_unread(request, scheduler.snapshot, Op.SPEAK, waits.seconds > 0, now)
+    if relay_request(method, request.raw_path).takes_slot:
+        return await _speak(request)
     if await voice.lists_voices(request):
         return json_answer(voice.voices())
-    async with body_of(request, settings.server) as body:
+    async with body_of(request, request.app[CONFIG].server) as body:
+        return await _pass_on(request, _relayed(request, method, body))
+
+
+async def _speak(request: web.Request) -> web.StreamResponse:
+    """A call that takes the slot: the embedded voice's, or the container's."""
+    scheduler = request.app[SCHEDULER]
+    wish = begin(request, Op.SPEAK)
+    async with body_of(request, request.app[CONFIG].server) as body:
         content = body.content
-        ours = plain.takes_slot and request.path == voice.SPEECH
+        ours = request.path == voice.SPEECH
         if ours and isinstance(content, bytes) and await voice.answers(request, content):
-            job = voice.job(request, content, waits.seconds)
-            return await deliver(request, scheduler, job, extra_headers=waits.headers)
-        asked = relay_request(
-            method,
-            request.raw_path,
-            content,
-            request.headers.get(hdrs.CONTENT_TYPE, ""),
-            request.headers.get(hdrs.ACCEPT, ""),
-        )
-        if not asked.takes_slot:
-            return await _pass_on(request, asked)
-        job = _job(request, asked, waits.seconds, body.size)
-        return await deliver(request, scheduler, job, body.hand_over(), waits.headers)
+            job = voice.job(request, content, wish)
+            return await deliver(request, scheduler, job, extra_headers=wish.headers)
+        job = _job(request, _relayed(request, request.method, body), wish, body.size)
+        return await deliver(request, scheduler, job, body.hand_over(), wish.headers)
 
 
-def _job(request: web.Request, asked: Any, seconds: float, size: int) -> Job:
-    return Job(
-        job_id(),
-        request_id(request),
-        Op.SPEAK,
-        request.app[UPSTREAMS].speech_route(),
-        asked,
-        RelayWire(Relayed.SPEECH),
-        patience=seconds,
-        context={"client": request.remote or "", "bytes_in": size, "format": "relay"},
+def _relayed(request: web.Request, method: str, body: Body) -> RelayRequest:
+    """The call as the container is to get it."""
+    return relay_request(
+        method,
+        request.raw_path,
+        body.content,
+        request.headers.get(hdrs.CONTENT_TYPE, ""),
+        request.headers.get(hdrs.ACCEPT, ""),
     )
+
+
+def _job(request: web.Request, asked: RelayRequest | SocketRequest, wish: QueueWish, size: int) -> Job:
+    route = request.app[UPSTREAMS].speech_route()
+    wire = RelayWire(Relayed.SPEECH)
+    return job_of(request, Op.SPEAK, route, asked, wire, wish, bytes_in=size, format="relay")
 
 
 async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamResponse:
@@ -119,12 +116,12 @@ async def _socket(request: web.Request) -> web.StreamResponse:
     """The speech WebSocket: refused before the upgrade, or relayed while its job holds the slot."""
     scheduler = request.app[SCHEDULER]
     asked = SocketRequest(request.raw_path)
-    job = _job(request, asked, 0.0, 0)
-    observed.joined(request, job)
+    job = _job(request, asked, NOW, 0)
+    instrumentation.joined(request, job)
     try:
-        said = await scheduler.submit(job).get()
-        if isinstance(said, Respond):
-            answer = said.answer
+        reply = await scheduler.submit(job).get()
+        if isinstance(reply, Respond):
+            answer = reply.answer
             response = web.Response(status=answer.status, body=answer.body)
             response.headers.extend(answer.headers)
             response.headers[hdrs.CONTENT_TYPE] = answer.content_type

@@ -9,11 +9,11 @@ from aiohttp import web
 from aistack.chunks import Vram
 from aistack.contract.relay_request import json_object
 from aistack.contract.speech import EMBEDDED_ID, STAND_IN, VOICES, embedded_answers, speak_request
-from aistack.ids import job_id
 from aistack.jobs.model import Job, Route
 from aistack.jobs.states import Op
 from aistack.web.keys import INVENTORY, UPSTREAMS
-from aistack.web.request_id import request_id
+from aistack.web.queueing import QueueWish
+from aistack.web.submission import job_of
 from aistack.wire.speech import SpeechWire
 
 ENGINE = "espeak"
@@ -38,19 +38,12 @@ async def answers(request: web.Request, body: bytes) -> bool:
     return embedded_answers(str(model), up)
 
 
-def job(request: web.Request, body: bytes, seconds: float) -> Job:
+def job(request: web.Request, body: bytes, wish: QueueWish) -> Job:
     """The job that speaks. Raises BackendFault (400)."""
     asked = speak_request(body)
-    return Job(
-        job_id(),
-        request_id(request),
-        Op.SPEAK,
-        Route(ENGINE, EMBEDDED_ID, Vram.OWN),
-        asked,
-        SpeechWire(asked.format),
-        patience=seconds,
-        context={"client": request.remote or "", "bytes_in": len(body), "format": asked.format},
-    )
+    route = Route(ENGINE, EMBEDDED_ID, Vram.OWN)
+    wire = SpeechWire(asked.format)
+    return job_of(request, Op.SPEAK, route, asked, wire, wish, bytes_in=len(body), format=asked.format)
 
 
 async def lists_voices(request: web.Request) -> bool:

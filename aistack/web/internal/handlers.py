@@ -17,7 +17,7 @@ from aistack.contract.converters import to_plain
 from aistack.contract.internal import ModelInfo, ModelRegistry
 from aistack.errors import BackendFault
 from aistack.ids import job_id
-from aistack.jobs.model import SELECTED, Job, Route, Snapshot, evolve
+from aistack.jobs.model import SELECTED, Job, Route, Snapshot
 from aistack.jobs.states import Op
 from aistack.web import guard
 from aistack.web.answers import json_answer
@@ -26,12 +26,12 @@ from aistack.web.internal import trace
 from aistack.web.internal.body import ChatAsked, Defaults, chat_request, generate_request, swap_tag
 from aistack.web.internal.stats import GenerationFigures
 from aistack.web.keys import CONFIG, MODEL_ROOT, SCHEDULER, LocalWeights
-from aistack.web.queueing import patience
-from aistack.web.request_id import request_id
+from aistack.web.queueing import QueueWish
+from aistack.web.submission import job_of, wish_of
 from aistack.web.upload.bodies import read_json
 from aistack.wire.accepted import SwapAnswer
 from aistack.wire.base import Wire
-from aistack.wire.tokens import ChatCompletion, TokenEvents
+from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
 
 HEADER = "X-Internal-API-Key"
 BACKEND = "nanochat"
@@ -50,24 +50,23 @@ def authorise(request: web.Request) -> None:
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Stream generated tokens. Stands in line for a busy slot, 30 s unless set or asked otherwise."""
+    """Stream generated tokens; for a busy slot, queue as long as the caller or the setting allows."""
     authorise(request)
     config = request.app[CONFIG]
     body = await read_json(request, config.server)
     asked = generate_request(body, defaults(request), config.inference.tolerate_unknown_fields)
-    waits = patience(request.headers.getall("Prefer", []), config.slots)
-    seconds = waits.seconds if waits.headers else config.inference.wait_s
-    return await _deliver(request, asked, TokenEvents(), seconds, waits.headers)
+    wish = wish_of(request)
+    if not wish.headers:
+        wish = QueueWish(config.inference.wait_s)
+    return await _deliver(request, asked, TokenEvents(), wish)
 
 
 async def chat(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
     """/v1/chat/completions for the current tag: called by the chat handler when `serves` says so."""
     asked: ChatAsked = chat_request(body, defaults(request))
-    waits = patience(request.headers.getall("Prefer", []), request.app[CONFIG].slots)
-    wire = ChatCompletion(
-        f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]), asked.stream, asked.usage
-    )
-    return await _deliver(request, asked.request, wire, waits.seconds, waits.headers)
+    answer = ChatAnswer(f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]))
+    wire = StreamedChat(answer, asked.usage) if asked.stream else WholeChat(answer)
+    return await _deliver(request, asked.request, wire, wish_of(request))
 
 
 def serves(request: web.Request, model: object) -> bool:
@@ -84,29 +83,11 @@ def defaults(request: web.Request) -> Defaults:
 
 
 async def _deliver(
-    request: web.Request,
-    asked: GenerationRequest,
-    wire: Wire,
-    seconds: float,
-    headers: tuple[tuple[str, str], ...],
+    request: web.Request, asked: GenerationRequest, wire: Wire, wish: QueueWish
 ) -> web.StreamResponse:
     route = Route(BACKEND, SELECTED, Vram.OWN)
-    context = {
-        "client": request.remote or "",
-        "messages": len(asked.messages),
-        **trace.job_ids(request),
-    }
-    job = Job(
-        job_id(),
-        request_id(request),
-        Op.GENERATE,
-        route,
-        asked,
-        wire,
-        patience=seconds,
-        context=context,
-    )
-    return await deliver(request, request.app[SCHEDULER], job, extra_headers=headers)
+    job = job_of(request, Op.GENERATE, route, asked, wire, wish, messages=len(asked.messages))
+    return await deliver(request, request.app[SCHEDULER], job, extra_headers=wish.headers)
 
 
 async def models(request: web.Request) -> web.StreamResponse:
@@ -142,19 +123,30 @@ async def swap(request: web.Request) -> web.StreamResponse:
     config = request.app[CONFIG]
     tag = swap_tag(await read_json(request, config.server))
     await asyncio.to_thread(request.app[MODEL_ROOT].find, tag)
-    context = {"client": request.remote or "", **trace.job_ids(request)}
-    job = evolve(selection(tag), request_id=request_id(request), context=context)
+    job = job_of(request, Op.SWAP, weights_route(tag), None, SwapAnswer())
     return await deliver(request, request.app[SCHEDULER], job)
 
 
 def selection(tag: str) -> Job:
-    """The job that makes `tag` current."""
+    """The job that makes `tag` current at the start. It has no client."""
     name = job_id()
-    return Job(name, name, Op.SWAP, Route(BACKEND, tag, Vram.OWN), None, SwapAnswer())
+    return Job(
+        id=name,
+        request_id=name,
+        op=Op.SWAP,
+        route=weights_route(tag),
+        request=None,
+        wire=None,
+    )
+
+
+def weights_route(tag: str) -> Route:
+    """Where the weights of a tag are loaded."""
+    return Route(BACKEND, tag, Vram.OWN)
 
 
 async def stats(request: web.Request) -> web.StreamResponse:
     """Worker pool and throughput."""
     authorise(request)
     now = asyncio.get_running_loop().time()
-    return json_answer(to_plain(request.app[FIGURES].told(request.app[SCHEDULER].snapshot, now)))
+    return json_answer(to_plain(request.app[FIGURES].answer(request.app[SCHEDULER].snapshot, now)))

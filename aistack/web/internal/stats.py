@@ -1,4 +1,4 @@
-"""What `/stats` tells beyond the snapshot: an observer of transitions that counts; it has no clock."""
+"""What `/stats` says beyond the snapshot: an observer of transitions that counts; it has no clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GenerationFigures:
 
     def _ended(self, job: Job, at: float) -> None:
         self.requests += 1
-        self.failures += job.outcome is not None and job.outcome.ended is OutcomeKind.FAILED
+        self.failures += job.outcome is not None and job.outcome.kind is OutcomeKind.FAILED
         made = made_by(job)
         self.tokens += made
         self._recent.append((at, made))
@@ -49,26 +49,26 @@ class GenerationFigures:
     def _swap(self, transition: Transition) -> None:
         job = transition.job
         outcome = job.outcome
-        if outcome is not None and outcome.ended is OutcomeKind.REJECTED and not job.answered:
+        if outcome is not None and outcome.kind is OutcomeKind.REJECTED and not job.answered:
             return
         if outcome is None:
             self.last_swap = LastSwap(model_tag=job.route.model, status="running", error=None)
             return
         self.last_swap = LastSwap(
             model_tag=job.route.model,
-            status="ok" if outcome.ended is OutcomeKind.OK else "failed",
+            status="ok" if outcome.kind is OutcomeKind.OK else "failed",
             error=outcome.fault.message if outcome.fault is not None else None,
         )
 
     def refused(self, tag: str, why: str) -> None:
-        """A change of weights that never became a job: told like one that failed."""
+        """A change of weights that never became a job: shown like one that failed."""
         self.last_swap = LastSwap(model_tag=tag, status="failed", error=why)
 
     def _forget(self, at: float) -> None:
         while self._recent and self._recent[0][0] < at - WINDOW_S:
             self._recent.popleft()
 
-    def told(self, snapshot: Snapshot, at: float) -> PoolStats:
+    def answer(self, snapshot: Snapshot, at: float) -> PoolStats:
         """The body of `/stats` at the scheduler's time `at`."""
         self._forget(at)
         running = [job for job in snapshot.jobs.values() if job.op is Op.GENERATE and job.slot]
@@ -92,7 +92,7 @@ class GenerationFigures:
                 for place, slot in enumerate(snapshot.slots)
             ),
             model_tag=tag,
-            queue_depth=sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.line),
+            queue_depth=sum(snapshot.jobs[name].op is not Op.SWAP for name in snapshot.queue),
             tokens_generated_total=self.tokens + under_way,
             tokens_per_second=round(recent / WINDOW_S, 3),
             active_generations=len(running),
@@ -104,7 +104,7 @@ class GenerationFigures:
 
 
 def made_by(job: Job) -> int:
-    """Tokens a generation has made, as far as it has told."""
+    """Tokens a generation has made, as far as it has reported."""
     if isinstance(job.result, Generated):
         return job.result.tokens
     progress = job.progress

@@ -1,11 +1,13 @@
 """Trace ids on the internal API's routes: taken from the caller, echoed, and on every log line.
 
 `x-trace-id` names the call (made up when absent: the request's own id), `x-session-trace-id` the
-conversation, `x-user-id` whoever is behind the caller. Only harmless words pass: an id becomes a log
-field and a header. The user's is believed after the key was, for anybody could claim to be anyone.
+conversation, `x-user-id` the person for whom the caller calls. Only harmless words pass: an id becomes
+a log field and a header. The user's counts once the key was right: anyone can claim to be anyone.
 """
 
 from __future__ import annotations
+
+from typing import TypedDict
 
 from aiohttp import web
 from structlog.contextvars import bind_contextvars, unbind_contextvars
@@ -18,8 +20,16 @@ USER = "X-User-ID"
 PATHS = frozenset({"/generate", "/models", "/models/swap", "/stats"})
 
 
+class JobIds(TypedDict, total=False):
+    """The ids in a `JobContext`."""
+
+    trace_id: str
+    session_trace_id: str | None
+    user_id: str | None
+
+
 def word(request: web.BaseRequest, header: str) -> str | None:
-    """What a header says if that is a harmless word, else none."""
+    """What a header says if that is a harmless word, else None."""
     sent = request.headers.get(header, "").strip(" \t")
     return sent if choose(sent) == sent else None
 
@@ -40,14 +50,16 @@ def log_ids(request: web.BaseRequest) -> dict[str, str]:
     return ids
 
 
-def job_ids(request: web.BaseRequest) -> dict[str, str]:
+def job_ids(request: web.BaseRequest) -> JobIds:
     """The ids for the context of a job: those of the request, and the user's. Call it after the key
     was accepted."""
     if request.path not in PATHS:
         return {}
-    ids = {name: value for name, value in log_ids(request).items() if name != "request_id"}
-    user = word(request, USER)
-    return ids if user is None else ids | {"user_id": user}
+    return {
+        "trace_id": trace_id(request),
+        "session_trace_id": word(request, SESSION),
+        "user_id": word(request, USER),
+    }
 
 
 def accepted(request: web.BaseRequest) -> None:
@@ -58,7 +70,7 @@ def accepted(request: web.BaseRequest) -> None:
 
 
 def over() -> None:
-    """The request is over: the next one on its connection may be somebody else's."""
+    """The request is over: the next one on its connection may be another user's."""
     unbind_contextvars("user_id")
 
 

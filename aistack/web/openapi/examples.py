@@ -21,7 +21,7 @@ from aistack.web import faults, guard
 from aistack.web.internal.body import Defaults, generate_request, swap_tag
 from aistack.web.openapi.objects import Example, Json
 from aistack.wire.subtitles import srt, vtt
-from aistack.wire.tokens import ChatCompletion, TokenEvents
+from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
 from aistack.wire.transcript import PLAIN, VTT, StreamedTranscript, WholeTranscript
 
 Examples = Mapping[str, Example]
@@ -30,7 +30,13 @@ Examples = Mapping[str, Example]
 
 _MODEL = "whisper-small"
 _PARAKEET = "Parakeet"
-_HOLDER = {"op": "transcribe", "model": _MODEL, "since_s": 12.3, "progress": 0.4, "eta_s": 17.2}
+_HOLDER: Mapping[str, str | float] = {
+    "op": "transcribe",
+    "model": _MODEL,
+    "since_s": 12.3,
+    "progress": 0.4,
+    "eta_s": 17.2,
+}
 _OLLAMA = Upstream(OllamaSettings().upstream, Sessions())
 _SPEECH = Upstream(QwenTtsSettings().upstream, Sessions())
 
@@ -158,10 +164,11 @@ def _generated() -> str:
 
 
 def _chat(stream: bool) -> Json:
-    wire = ChatCompletion("chatcmpl-407", 1787299872, "qwen3:4b", stream)
+    answer = ChatAnswer("chatcmpl-407", 1787299872, "qwen3:4b")
     if not stream:
-        whole: Json = json.loads(wire.body(_TOKENS, _GENERATED).body)
+        whole: Json = json.loads(WholeChat(answer).body(_TOKENS, _GENERATED).body)
         return whole
+    wire = StreamedChat(answer)
     return b"".join(
         [*(wire.frame(each) or b"" for each in _TOKENS), wire.tail(_GENERATED) or b""]
     ).decode()

@@ -10,9 +10,9 @@ from aiohttp import web
 from aistack.config import ServerSection
 from aistack.config.units import MiB
 from aistack.errors import BackendFault
+from aistack.jobs.effects import noop
 from aistack.web import instrumentation as observed
 from aistack.web.faults import beyond_limit
-from aistack.web.keys import nothing
 from aistack.web.queueing import begin_body
 from aistack.web.upload.bodies import pull
 from aistack.web.upload.spool import Spool
@@ -38,7 +38,7 @@ class Body:
     def hand_over(self) -> Callable[[], None]:
         """From here on the caller discards the file."""
         self._handed_over = True
-        return self.spool.discard if self.spool is not None else nothing
+        return self.spool.discard if self.spool is not None else noop
 
     def drop(self) -> None:
         """Discard the file unless it was handed over."""

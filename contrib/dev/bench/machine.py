@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aistack.chunks import Chunk, Progress, Result, Segment, Transcript, Vram
+from aistack.chunks import Chunk, Progress, Result, Segment, Transcript, TranscriptionRequest, Vram
 from aistack.errors import Fault
 from aistack.jobs import Job, Op, Resident, Route, Slot, Snapshot, handle
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
-from aistack.wire.base import Answer, StreamHead
+from aistack.jobs.changes import evolve
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
 from contrib.dev.bench.harness import Row
 
 CHUNKS = 200
@@ -31,11 +31,15 @@ SEGMENT = Segment(0.0, 2.0, "a few words of speech", lead=" ")
 RESULT = Transcript("en", 400.0, "the whole text")
 
 
-class Bare:
+class BareWhole(WholeWire):
     """A format that costs nothing, so that only the machine is measured."""
 
-    def __init__(self, streams: bool) -> None:
-        self.streams = streams
+    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
+        return _ANSWER
+
+
+class BareStream(StreamWire):
+    """The same for a stream."""
 
     def head(self, chunk: Chunk | None) -> StreamHead:
         return _HEAD
@@ -45,9 +49,6 @@ class Bare:
 
     def tail(self, result: Result) -> bytes | None:
         return b"data: {}\n\n"
-
-    def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
-        return _ANSWER
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         return None, False
@@ -59,7 +60,14 @@ _ANSWER = Answer(200, b"{}")
 
 def job(streams: bool) -> Job:
     route = Route(MODEL.backend, MODEL.model, Vram.OWN)
-    return Job("a", "request-a", Op.TRANSCRIBE, route, None, Bare(streams))
+    return Job(
+        id="a",
+        request_id="request-a",
+        op=Op.TRANSCRIBE,
+        route=route,
+        request=TranscriptionRequest("a.wav"),
+        wire=BareStream() if streams else BareWhole(),
+    )
 
 
 def long_job(streams: bool, chunks: int = CHUNKS, progress: bool = False) -> list[ev.Event]:

@@ -15,7 +15,7 @@ ENUMS = {
     "Phase": ("WAITING", "PREPARING", "RUNNING", "STREAMING", "CANCELLED", "DONE"),
     "Mode": ("SERVING", "DRAINING"),
     "Step": ("EVICT", "LOAD", "RUN"),
-    "Ended": ("OK", "REJECTED", "FAILED", "CANCELLED", "REVOKED"),
+    "OutcomeKind": ("OK", "REJECTED", "FAILED", "CANCELLED", "REVOKED"),
     "Vram": ("OWN", "EXTERNAL", "RESERVED"),
     "ErrorKind": ("NETWORK", "MALFORMED", "OVERFLOW", "CANCELLED", "UNKNOWN"),
     "Code": ("NOT_CONFIGURED", "MODEL_LOAD_FAILED", "LOAD_COOLING_DOWN", "SLOT_BUSY"),

@@ -175,7 +175,7 @@ class Service:
         """How the first job since then ended, waited for."""
         outcome = self.reached("done", since).job.outcome
         assert outcome is not None
-        return outcome.ended.value
+        return outcome.kind.value
 
     @property
     def mark(self) -> int:

@@ -114,7 +114,7 @@ def test_who_reads_too_slowly_frees_the_slot_at_the_limit(
                 pace.wait(PACE_S)
             ended = relays.reached("done", since).job.outcome
             assert ended is not None and ended.fault is not None
-            assert (ended.ended.value, ended.fault.code.value) == ("failed", "cancelled")
+            assert (ended.kind.value, ended.fault.code.value) == ("failed", "cancelled")
             assert held_back(talkative, kind)
             talkative.renew()
             assert ask("transcription", relays).status == 200, "while the slow one still reads"

@@ -71,7 +71,7 @@ def test_b58_a_client_that_closes_in_line_never_starts(service: Service, gates: 
     waiting.close()
     gone = service.reached("done", since).job
     assert gone.outcome is not None
-    assert (gone.outcome.ended.value, gone.ran, gone.granted) == ("cancelled", None, None)
+    assert (gone.outcome.kind.value, gone.ran, gone.granted) == ("cancelled", None, None)
     let_pass()
     assert text_of(call.answer()) == ADA[COUNT]
 

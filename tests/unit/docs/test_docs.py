@@ -20,7 +20,8 @@ from aistack.config.load import options
 from aistack.engines.base import ModelCard
 from aistack.errors import ErrorKind, internal
 from aistack.jobs import Outcome, OutcomeKind
-from aistack.observe.job_line import FROM_CONTEXT, done_fields
+from aistack.jobs.model import JobContext
+from aistack.observe.job_line import done_fields
 from tests.unit.observe.test_job_line import done
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +83,7 @@ def test_every_field_of_job_done_is_told() -> None:
             ran=11.0,
             first=12.0,
             result=Transcript("en", 1.0, "", 1),
-            context=dict.fromkeys(FROM_CONTEXT, "x"),
+            context=JobContext(client="x", format="json", bytes_in=1),
         )
     )
     went_wrong = done_fields(done(Outcome(OutcomeKind.FAILED, internal()), opened=True))

@@ -230,7 +230,7 @@ def test_who_answers() -> None:
 
 def test_the_wire_is_known_from_the_start_and_cuts_on_a_failure() -> None:
     wire = SpeechWire("opus")
-    assert wire.streams and wire.head(None) == wire.head(Piece(b"x"))
+    assert wire.head(None) == wire.head(Piece(b"x"))
     head = wire.head(None)
     assert (head.status, head.content_type, head.sse, head.length) == (200, "audio/ogg", False, None)
     assert (wire.frame(Piece(b"x")), wire.tail(Tail(b"y")), wire.tail(Tail())) == (b"x", b"y", None)
@@ -274,11 +274,18 @@ class Speaker:
 
     def _note(self, transition: Any) -> None:
         if transition.target.value == "done":
-            self.done.append(transition.job.outcome.ended.value)
+            self.done.append(transition.job.outcome.kind.value)
 
     def job(self, request: SynthesisRequest) -> Job:
         route = Route("espeak", "espeak-ng", Vram.OWN)
-        return Job(job_id(), "r", Op.SPEAK, route, request, SpeechWire(request.format))
+        return Job(
+            id=job_id(),
+            request_id="r",
+            op=Op.SPEAK,
+            route=route,
+            request=request,
+            wire=SpeechWire(request.format),
+        )
 
     async def ask(self, request: SynthesisRequest) -> Reply:
         outlet = self.scheduler.submit(self.job(request))

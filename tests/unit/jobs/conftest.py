@@ -14,7 +14,7 @@ from tests.unit.jobs.world import World
 
 
 class Walk(World):
-    """A modelled world that remembers what was said, so that a test can read it as a trace.
+    """A modelled world that remembers the effects, so that a test can read it as a trace.
 
     Each call makes one move and returns the names of the effects that followed, per job where
     there are several. The laws are checked after every move.
@@ -60,7 +60,7 @@ class Walk(World):
         """The phase of a job of the book."""
         return self.snapshot.jobs[job_id].phase.value
 
-    def said(self, job_id: str, kind: type) -> Any:
+    def latest(self, job_id: str, kind: type) -> Any:
         """The latest effect of this type about the job."""
         return [effect for effect in self.answers[job_id] if isinstance(effect, kind)][-1]
 

@@ -14,16 +14,16 @@ Handle = Callable[[Snapshot, ev.Event], Reaction]
 
 
 class Driver:
-    """Keeps the snapshot, the outstanding steps and what was said, by job."""
+    """Keeps the snapshot, the outstanding steps and the effects, by job."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.steps: dict[str, do.Effect] = {}
-        self.said: dict[str, list[do.Effect]] = {}
+        self.effects: dict[str, list[do.Effect]] = {}
         self.raised: list[str] = []
 
     def submit(self, job: Job) -> None:
-        self.said[job.id] = []
+        self.effects[job.id] = []
         self.hand_in(ev.Submitted(job))
 
     def hand_in(self, event: ev.Event) -> None:
@@ -49,7 +49,7 @@ class Driver:
     def perform(self, effect: do.Effect) -> None:
         if isinstance(effect, do.Evict | do.Load | do.Run):
             self.steps[effect.job_id] = effect
-        self.said[effect.job_id].append(effect)
+        self.effects[effect.job_id].append(effect)
 
     def report(self, job_id: str) -> ev.Event | None:
         """The good report of the job's outstanding step; for a step told to stop, that it stopped."""
@@ -59,7 +59,7 @@ class Driver:
             case do.Load():
                 return ev.Loaded(job_id)
             case do.Run():
-                told = any(isinstance(effect, do.Cancel) for effect in self.said[job_id])
+                told = any(isinstance(effect, do.Cancel) for effect in self.effects[job_id])
                 return ev.Stopped(job_id) if told else None
         return None
 
@@ -73,4 +73,4 @@ class Driver:
             do.AbortStream: "A",
             do.Discard: "D",
         }
-        return "".join(letters.get(type(effect), "") for effect in self.said[job_id])
+        return "".join(letters.get(type(effect), "") for effect in self.effects[job_id])

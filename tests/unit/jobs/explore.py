@@ -145,7 +145,7 @@ def _live(small: Small, came: dict[Any, Any], back: dict[Any, list[Any]], empty:
 
 # --- the worlds -------------------------------------------------------------------------------------
 
-_SHORT = Limits(line_max=1)
+_SHORT = Limits(max_queued=1)
 
 
 def small_worlds() -> tuple[Small, ...]:
@@ -155,7 +155,7 @@ def small_worlds() -> tuple[Small, ...]:
     return (
         Small("two engines, one waits", b.service(b.WHISPER), (A, P), 1, drains=True, foreign=True),
         Small("a chat and two transcriptions", b.service(None), (A_STREAM, C_WAITS, P), 1, spoils=True),
-        Small("a line of one", b.service(None, limits=_SHORT), (A, P, C_WAITS)),
+        Small("a queue of one", b.service(None, limits=_SHORT), (A, P, C_WAITS)),
         Small("housekeeping in the way", b.service(b.WHISPER), (Z, A, L), 1, drains=True),
         Small(
             "a container beside an engine", b.service(b.WHISPER), (b.speak("t"), A, C), 1, spoils=True
@@ -195,10 +195,10 @@ def large_worlds() -> tuple[Small, ...]:
 
 
 A, A_STREAM = b.listen("a"), b.listen("a", wire=b.STREAM)
-A_WAITS = b.listen("a", patience=3.0)
-P = b.listen("p", b.PARAKEET, b.STREAM, patience=9.0)
-C, C_WAITS = b.chat("c"), b.chat("c", wire=b.RELAYED, patience=3.0)
-G_WAITS, G_WHOLE = b.generate("g", patience=3.0), b.generate("g", b.WHOLE, patience=3.0)
+A_WAITS = b.listen("a", max_wait_s=3.0)
+P = b.listen("p", b.PARAKEET, b.STREAM, max_wait_s=9.0)
+C, C_WAITS = b.chat("c"), b.chat("c", wire=b.RELAYED, max_wait_s=3.0)
+G_WAITS, G_WHOLE = b.generate("g", max_wait_s=3.0), b.generate("g", b.WHOLE, max_wait_s=3.0)
 S, U = b.swap("s"), b.swap("u", b.WHISPER)
 Z, L = b.unload("z"), b.load("l", b.PARAKEET)
 

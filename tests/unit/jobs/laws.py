@@ -12,6 +12,8 @@ from aistack.jobs import Job, Mode, Op, OutcomeKind, Phase, Reaction, Slot, Snap
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.states import HOLDING, Step
+from aistack.wire.base import StreamWire
+from tests.unit.jobs.build import FakeStream
 
 if TYPE_CHECKING:
     from tests.unit.jobs.world import World
@@ -29,21 +31,21 @@ def check(world: World) -> None:
     jobs = snapshot.jobs
     holders = {slot.holder: slot for slot in snapshot.slots if slot.holder is not None}
     assert len(holders) == sum(slot.holder is not None for slot in snapshot.slots), "one job, two slots"
-    assert len(set(snapshot.line)) == len(snapshot.line), "twice in line"
-    assert set(holders).isdisjoint(snapshot.line), "holds a slot and stands in line"
-    assert {*holders, *snapshot.line} == set(jobs), "neither holds a slot nor stands in line"
+    assert len(set(snapshot.queue)) == len(snapshot.queue), "twice in the queue"
+    assert set(holders).isdisjoint(snapshot.queue), "holds a slot and is queued"
+    assert {*holders, *snapshot.queue} == set(jobs), "neither holds a slot nor is queued"
     assert set(world.steps) == set(holders), "exactly one step is outstanding per holder"
     swaps = [job for job in jobs.values() if job.op is Op.SWAP]
     assert len(swaps) <= 1, "two swaps in the book"
-    callers = sum(jobs[job_id].op is not Op.SWAP for job_id in snapshot.line)
-    assert callers <= snapshot.limits.line_max, "the line is longer than its bound"
+    callers = sum(jobs[job_id].op is not Op.SWAP for job_id in snapshot.queue)
+    assert callers <= snapshot.limits.max_queued, "the queue is longer than its bound"
     if snapshot.mode is Mode.DRAINING:
-        assert not snapshot.line, "somebody stands in line of a service that is stopping"
+        assert not snapshot.queue, "a job is queued in a service that is stopping"
     for job in jobs.values():
         check_job(world, job, holders.get(job.id))
     for slot in snapshot.slots:
         check_memory(world, slot)
-    for job_id in snapshot.line:
+    for job_id in snapshot.queue:
         for slot in snapshot.slots:
             assert not may_take(snapshot, jobs[job_id], slot), f"{job_id} waits beside {slot.device}"
     if world.idle:
@@ -53,8 +55,8 @@ def check(world: World) -> None:
 def check_job(world: World, job: Job, slot: Slot | None) -> None:
     """One job of the book."""
     if slot is None:
-        assert job.phase is Phase.WAITING and job.step is None, "in line, with a step"
-        assert ("WaitExpired", job.id, job.turn) in world.timers, "waits without end"
+        assert job.phase is Phase.WAITING and job.step is None, "queued, with a step"
+        assert ("WaitExpired", job.id, job.wait_no) in world.timers, "waits without end"
         return
     assert job.slot == slot.device and job.phase in HOLDING, "its slot does not know it"
     step = world.steps[job.id]
@@ -76,7 +78,7 @@ def check_job(world: World, job: Job, slot: Slot | None) -> None:
     seen = world.clients[job.id]
     assert job.opened == (seen == "open"), "opened is not what the client sees"
     assert (job.phase is Phase.STREAMING) <= job.opened
-    early = job.wire.streams and job.route.vram is Vram.OWN and not job.detached
+    early = isinstance(job.wire, StreamWire) and job.route.vram is Vram.OWN and not job.detached
     if early and not job.opened:
         assert ("OpenDue", job.id, 0) in world.timers, "a stream that may never open"
 
@@ -141,17 +143,17 @@ def check_step(world: World, effect: do.Evict | do.Load | do.Run) -> None:
     assert not (submitted and world.draining), "a new job starts while draining"
     truth = world.ours[effect.device]
     match effect:
-        case do.Evict(everything=everything, beside=beside):
-            assert beside is None or (job.op is Op.SWAP and beside == job.route.resident)
+        case do.Evict(everything=everything, side_by_side=side_by_side):
+            assert side_by_side is None or (job.op is Op.SWAP and side_by_side == job.route.resident)
             alone = job.route.vram is Vram.EXTERNAL or job.op is Op.UNLOAD
             assert everything == (not alone), "evicts too much or too little"
             if job.op is Op.UNLOAD:
                 assert truth in (None, job.route.resident), "unloads what it does not name"
         case do.Load(resident=resident):
             assert resident == job.route.resident, "loads another model"
-            spared = isinstance(event, ev.Evicted) and event.spared
-            assert truth is None or spared, "loads on top of a model of ours"
-            assert effect.beside == (snapshot.slot(effect.device).resident is not None)
+            kept = isinstance(event, ev.Evicted) and event.kept
+            assert truth is None or kept, "loads on top of a model of ours"
+            assert effect.side_by_side == (snapshot.slot(effect.device).resident is not None)
             assert isinstance(reported, do.Evict) and reported.everything, "loads beside foreign memory"
             assert effect.device not in world.foreign, "loads beside foreign memory"
         case do.Run(route=route, request=request):
@@ -171,7 +173,9 @@ def check_timer(world: World, event: Any, seconds: float) -> None:
     if job.op is Op.SWAP:
         assert seconds == limits.swap_drain
     else:
-        assert seconds in (job.patience, max(job.patience, limits.housekeeping_wait)), "waits too long"
+        assert seconds in (job.max_wait_s, max(job.max_wait_s, limits.housekeeping_wait)), (
+            "waits too long"
+        )
         assert seconds > 0
 
 
@@ -190,7 +194,7 @@ def next_view(world: World, effect: do.Effect) -> str:
                 assert isinstance(world.after[0], ev.Submitted), "a second answer to a swap"
             return f"whole {answer.status}"
         case do.OpenStream():
-            assert original.wire.streams, "a stream nobody asked for"
+            assert isinstance(original.wire, StreamWire), "a stream nobody asked for"
             assert seen == "waiting", f"OpenStream to a client that has seen {seen}"
             return "open"
         case do.Emit():
@@ -213,20 +217,22 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
     if original.op in (Op.LOAD, Op.UNLOAD):
         return
     if original.op is Op.SWAP:
-        accepted = seen == "whole 202"
-        assert accepted or outcome.ended is OutcomeKind.REJECTED, "a swap that was not answered"
+        accepted = seen == "whole 202" or original.wire is None
+        assert accepted or outcome.kind is OutcomeKind.REJECTED, "a swap that was not answered"
         return
     if job_id in world.left:
         return
     assert seen.split()[0] in FINAL, f"over, and the client has seen {seen}"
-    assert outcome.ended is not OutcomeKind.CANCELLED, "cancelled, but nobody left"
-    if outcome.ended is OutcomeKind.OK:
+    assert outcome.kind is not OutcomeKind.CANCELLED, "cancelled, but nobody left"
+    if outcome.kind is OutcomeKind.OK:
         assert seen in ("whole 200", "closed"), f"ok, but the client saw {seen}"
     else:
         assert outcome.fault is not None
-        clean = original.wire.clean
-        told = seen == f"whole {outcome.fault.status}" or seen == ("closed" if clean else "aborted")
-        assert told, f"{outcome}, but the client saw {seen}"
+        wire = original.wire
+        in_band = isinstance(wire, FakeStream) and seen == ("closed" if wire.clean else "aborted")
+        assert in_band or seen == f"whole {outcome.fault.status}", (
+            f"{outcome}, but the client saw {seen}"
+        )
 
 
 def check_transitions(before: Snapshot, reaction: Reaction) -> None:

@@ -15,7 +15,8 @@ from aistack.jobs import Limits, OutcomeKind, Route, State, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.busy import refused
-from aistack.jobs.model import Broken, evolve
+from aistack.jobs.changes import evolve
+from aistack.jobs.model import Broken
 from aistack.jobs.states import Op, Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import OLD, PARAKEET, WHISPER
@@ -124,12 +125,12 @@ def test_selected_weights_are_named_by_their_tag(walk: Start) -> None:
 def test_a_wait_that_expires_tells_who_holds_the_slot_now(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
-    w.new(b.chat("p", patience=30))
+    w.new(b.chat("p", max_wait_s=30))
     w.now = 30.0
     assert w("timer", "WaitExpired", "p", 1) == "Respond(p) Discard(p)"
     assert w.fault("p").extra["holder"]["since_s"] == 30.0
-    assert w.ended["p"].ended is OutcomeKind.REJECTED
-    assert ("Retry-After", "5") in w.said("p", do.Respond).answer.headers
+    assert w.ended["p"].kind is OutcomeKind.REJECTED
+    assert ("Retry-After", "5") in w.latest("p", do.Respond).answer.headers
 
 
 def test_a_wait_that_expires_beside_a_free_slot_names_nobody(walk: Start) -> None:
@@ -137,7 +138,7 @@ def test_a_wait_that_expires_beside_a_free_slot_names_nobody(walk: Start) -> Non
     w = walk(WHISPER, OLD, selected=OLD)
     w.new(b.listen("a", device="gpu0"))
     bound = Route("nanochat", b.SELECTED, Vram.OWN, "gpu0")
-    w.new(evolve(b.generate("g", patience=9), route=bound))
+    w.new(evolve(b.generate("g", max_wait_s=9), route=bound))
     w.new(b.swap("s"))
     assert w("finish", "a") == "Respond(a) Discard(a)"
     assert w("timer", "WaitExpired", "g", 1) == "Respond(g) Discard(g)"
@@ -147,10 +148,10 @@ def test_a_wait_that_expires_beside_a_free_slot_names_nobody(walk: Start) -> Non
 def test_leaving_the_line(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
-    w.new(b.listen("p", patience=9))
-    w.new(b.listen("q", patience=9))
+    w.new(b.listen("p", max_wait_s=9))
+    w.new(b.listen("q", max_wait_s=9))
     assert w("gone", "p") == "Discard(p)"
-    assert w.ended["p"].ended is OutcomeKind.CANCELLED and w.snapshot.line == ("q",)
+    assert w.ended["p"].kind is OutcomeKind.CANCELLED and w.snapshot.queue == ("q",)
     assert w("finish", "a") == "Respond(a) Discard(a) Run(q)"
 
 
@@ -231,7 +232,7 @@ def test_a_load_nobody_waits_for_counts_too(walk: Start) -> None:
         w("evicted", attempt)
         w("gone", attempt)
         assert w("load fails", attempt) == f"Discard({attempt})"
-        assert w.ended[attempt].ended is OutcomeKind.CANCELLED and w.fault(attempt) is b.BROKEN
+        assert w.ended[attempt].kind is OutcomeKind.CANCELLED and w.fault(attempt) is b.BROKEN
     assert w.snapshot.cooling[PARAKEET].failures == 2
 
 

@@ -17,14 +17,14 @@ Start = Callable[..., Walk]
 def test_the_line_is_emptied_and_the_holder_goes_on(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
-    w.new(b.listen("p", patience=9))
-    w.new(b.chat("q", patience=9))
+    w.new(b.listen("p", max_wait_s=9))
+    w.new(b.chat("q", max_wait_s=9))
     assert w("drain") == "Respond(p) Discard(p) Respond(q) Discard(q)"
     assert w.snapshot.mode is Mode.DRAINING
-    assert w.ended["p"].ended is OutcomeKind.REVOKED and w.fault("p").code is Code.SHUTTING_DOWN
-    assert ("Retry-After", "5") in w.said("p", do.Respond).answer.headers
+    assert w.ended["p"].kind is OutcomeKind.REVOKED and w.fault("p").code is Code.SHUTTING_DOWN
+    assert ("Retry-After", "5") in w.latest("p", do.Respond).answer.headers
     assert w("finish", "a") == "Respond(a) Discard(a)"
-    assert w.ended["a"].ended is OutcomeKind.OK
+    assert w.ended["a"].kind is OutcomeKind.OK
 
 
 def test_a_holder_that_prepares_may_still_run(walk: Start) -> None:
@@ -46,12 +46,12 @@ def test_when_the_grace_is_over_everybody_is_told_and_stopped(walk: Start) -> No
     told = w("drain expired")
     assert told == "Respond(a) Cancel(a) Emit(s) CloseStream(s) Cancel(s) Respond(l) Cancel(l)"
     assert [w.where(job_id) for job_id in "asl"] == ["cancelled"] * 3
-    assert w.said("s", do.Emit).frame == b"fault shutting_down"
+    assert w.latest("s", do.Emit).frame == b"fault shutting_down"
     assert w("drain expired") == "", "once is enough"
     assert w("stopped", "a") == "Discard(a)"
     assert w("killed", "s") == "Discard(s)"
     assert w("evicted", "l") == "Discard(l)"
-    assert {w.ended[job_id].ended for job_id in "asl"} == {OutcomeKind.REVOKED}
+    assert {w.ended[job_id].kind for job_id in "asl"} == {OutcomeKind.REVOKED}
     assert w.fault("a").code is Code.SHUTTING_DOWN
 
 
@@ -61,7 +61,7 @@ def test_an_answer_that_comes_after_the_grace_is_dropped(walk: Start) -> None:
     w("drain")
     w("drain expired")
     assert w("finish", "a") == "Discard(a)"
-    assert w.ended["a"].ended is OutcomeKind.REVOKED
+    assert w.ended["a"].kind is OutcomeKind.REVOKED
 
 
 def test_one_who_left_before_stays_cancelled(walk: Start) -> None:
@@ -71,7 +71,7 @@ def test_one_who_left_before_stays_cancelled(walk: Start) -> None:
     w("drain")
     assert w("drain expired") == ""
     w("stopped", "a")
-    assert w.ended["a"].ended is OutcomeKind.CANCELLED
+    assert w.ended["a"].kind is OutcomeKind.CANCELLED
 
 
 def test_a_swap_in_line_is_revoked(walk: Start) -> None:
@@ -79,11 +79,11 @@ def test_a_swap_in_line_is_revoked(walk: Start) -> None:
     w.new(b.generate("g"))
     w.new(b.swap("s"))
     assert w("drain") == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.REVOKED and w.snapshot.selected == OLD
+    assert w.ended["s"].kind is OutcomeKind.REVOKED and w.snapshot.selected == OLD
 
 
 def test_a_swap_of_several_cards_begins_no_further_one(walk: Start) -> None:
-    """It went back into line, where DrainExpired met a refusal, and nobody at all was stopped."""
+    """It went back into the queue, where DrainExpired met a refusal, and nobody at all was stopped."""
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.generate("g"))
     w("produce", "g")
@@ -91,7 +91,7 @@ def test_a_swap_of_several_cards_begins_no_further_one(walk: Start) -> None:
     w("drain")
     w("evicted", "s")
     assert w("loaded", "s") == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.REVOKED and w.fault("s").code is Code.SHUTTING_DOWN
+    assert w.ended["s"].kind is OutcomeKind.REVOKED and w.fault("s").code is Code.SHUTTING_DOWN
     assert w.snapshot.selected == OLD
     assert w("drain expired") == "Emit(g) CloseStream(g) Cancel(g)"
 
@@ -102,7 +102,7 @@ def test_a_swap_that_is_on_its_last_card_may_finish(walk: Start) -> None:
     w("drain")
     w("evicted", "s")
     assert w("loaded", "s") == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.OK
+    assert w.ended["s"].kind is OutcomeKind.OK
 
 
 def test_housekeeping_is_stopped_without_a_word(walk: Start) -> None:

@@ -37,10 +37,10 @@ def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_world_that_cannot_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line whose timer does nothing: reports may still end it, so only the laws of waiting see it."""
+    """A queue whose timer does nothing: reports may still end it, so only the laws of waiting see it."""
     deaf = {**TABLE[Phase.WAITING], ev.WaitExpired: Row(table_module.nothing, (Phase.WAITING,))}
     monkeypatch.setitem(TABLE, Phase.WAITING, deaf)  # type: ignore[arg-type]
-    jobs = (b.listen("a"), b.listen("p", patience=1))
+    jobs = (b.listen("a"), b.listen("p", max_wait_s=1))
     with pytest.raises(Broken, match="waits without end"):
         explore(Small("one waits", b.service(b.WHISPER), jobs))
 
@@ -51,12 +51,12 @@ def test_rows_lead_everywhere_they_say_and_nowhere_else(monkeypatch: pytest.Monk
     monkeypatch.setattr(World, "arrows", seen)
     one, two = b.service(b.OLD, selected=b.OLD), b.service(b.OLD, b.OLD, selected=b.OLD)
     whole, stream = b.listen("a"), b.listen("a", wire=b.STREAM)
-    chat = b.chat("c", patience=1)
+    chat = b.chat("c", max_wait_s=1)
     worlds = (
         Small("a stream", b.service(None), (stream,), drains=True, spoils=True),
-        Small("a line", b.service(b.WHISPER), (whole, chat, b.unload("z")), drains=True),
-        Small("one card, a swap", one, (b.swap("s"), b.generate("g", patience=1)), drains=True),
-        Small("twice in line", two, (b.generate("g", b.WHOLE), b.generate("h", b.WHOLE), b.swap("s"))),
+        Small("a queue", b.service(b.WHISPER), (whole, chat, b.unload("z")), drains=True),
+        Small("one card, a swap", one, (b.swap("s"), b.generate("g", max_wait_s=1)), drains=True),
+        Small("queued twice", two, (b.generate("g", b.WHOLE), b.generate("h", b.WHOLE), b.swap("s"))),
         Small("two cards, a swap", two, (b.swap("s"), b.generate("g")), drains=True, spoils=True),
     )
     for small in worlds:

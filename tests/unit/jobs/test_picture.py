@@ -26,7 +26,7 @@ def test_every_sentence_and_every_refusal_is_on_it() -> None:
             if isinstance(cell, Refusal):
                 assert cell.because in page
             elif cell.do.__name__ != "nothing":
-                assert cell.says in page
+                assert cell.summary in page
 
 
 def test_the_picture_has_the_edges_of_the_table() -> None:

@@ -17,7 +17,9 @@ from tests.unit.jobs import build as b
 from tests.unit.jobs.world import World
 
 MODELS = st.sampled_from([b.WHISPER, b.PARAKEET, b.OLD, b.NEW])
-WIRES = st.sampled_from([b.WHOLE, b.STREAM, b.RELAYED, b.FakeWire(shows=False), b.FakeWire(True, False)])
+WIRES = st.sampled_from(
+    [b.WHOLE, b.STREAM, b.RELAYED, b.FakeStream(shows=False), b.FakeStream(clean=False)]
+)
 PATIENCE = st.sampled_from([0.0, 0.0, 1.0, 30.0])
 OPS = st.sampled_from([*Op, Op.TRANSCRIBE, Op.GENERATE, Op.SWAP])
 
@@ -26,23 +28,23 @@ class Service(RuleBasedStateMachine):
     """A service of one to three cards, and everything that can happen to it."""
 
     @initialize(
-        data=st.data(), cards=st.integers(1, 3), line_max=st.integers(0, 3), chosen=st.booleans()
+        data=st.data(), cards=st.integers(1, 3), max_queued=st.integers(0, 3), chosen=st.booleans()
     )
-    def start(self, data: st.DataObject, cards: int, line_max: int, chosen: bool) -> None:
+    def start(self, data: st.DataObject, cards: int, max_queued: int, chosen: bool) -> None:
         residents = [data.draw(st.none() | MODELS) for _ in range(cards)]
         selected = data.draw(st.sampled_from([b.OLD, b.NEW])) if chosen else None
-        limits = Limits(line_max=line_max)
+        limits = Limits(max_queued=max_queued)
         self.world = World(b.service(*residents, selected=selected, limits=limits), deaths=99)
         self.submitted = 0
 
-    @rule(op=OPS, model=MODELS, wire=WIRES, patience=PATIENCE, data=st.data())
+    @rule(op=OPS, model=MODELS, wire=WIRES, max_wait_s=PATIENCE, data=st.data())
     def submit(
-        self, op: Op, model: b.Resident, wire: b.FakeWire, patience: float, data: st.DataObject
+        self, op: Op, model: b.Resident, wire: b.FakeWire, max_wait_s: float, data: st.DataObject
     ) -> None:
         self.submitted += 1
         job_id = f"{op.value}{self.submitted}"
         card = data.draw(st.sampled_from(list(self.world.ours)))
-        self.world.submit(self.job(job_id, op, model, wire, patience, card, data.draw(st.booleans())))
+        self.world.submit(self.job(job_id, op, model, wire, max_wait_s, card, data.draw(st.booleans())))
 
     def job(
         self,
@@ -50,7 +52,7 @@ class Service(RuleBasedStateMachine):
         op: Op,
         model: b.Resident,
         wire: b.FakeWire,
-        patience: float,
+        max_wait_s: float,
         card: str,
         bound: bool,
     ) -> Job:
@@ -58,13 +60,13 @@ class Service(RuleBasedStateMachine):
         device = card if bound else None
         match op:
             case Op.TRANSCRIBE:
-                return b.listen(job_id, model, wire, patience, device)
+                return b.listen(job_id, model, wire, max_wait_s, device)
             case Op.CHAT:
-                return b.chat(job_id, wire, patience)
+                return b.chat(job_id, wire, max_wait_s)
             case Op.SPEAK:
-                return b.speak(job_id, wire, patience, card)
+                return b.speak(job_id, wire, max_wait_s, card)
             case Op.GENERATE:
-                return b.generate(job_id, wire, patience)
+                return b.generate(job_id, wire, max_wait_s)
             case Op.SWAP:
                 return b.swap(job_id, model)
             case Op.LOAD:

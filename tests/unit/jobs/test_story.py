@@ -9,6 +9,7 @@ import pytest
 from aistack.errors import Code
 from aistack.jobs import OutcomeKind, Phase, Slot, State, handle
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import PARAKEET, WHISPER
 from tests.unit.jobs.conftest import Walk
@@ -20,19 +21,16 @@ def test_the_transitions_of_a_stream() -> None:
     """Every change of column with its event and its time; `since` is when the state began."""
     snapshot = b.service(None)
     told = []
-    for at, event in enumerate(
-        [
-            ev.Submitted(b.listen("a", wire=b.STREAM)),
-            ev.Evicted("a"),
-            ev.Loaded("a"),
-            ev.Produced("a", b.CHUNK),
-            ev.Produced("a", b.CHUNK),
-            ev.Finished("a", b.RESULT),
-        ],
-        start=10,
-    ):
-        stamped = type(event)(**{**event.__dict__, "at": float(at)})
-        reaction = handle(snapshot, stamped)
+    events: list[ev.Event] = [
+        ev.Submitted(b.listen("a", wire=b.STREAM)),
+        ev.Evicted("a"),
+        ev.Loaded("a"),
+        ev.Produced("a", b.CHUNK),
+        ev.Produced("a", b.CHUNK),
+        ev.Finished("a", b.RESULT),
+    ]
+    for at, event in enumerate(events, start=10):
+        reaction = handle(snapshot, evolve(event, at=float(at)))
         snapshot = reaction.snapshot
         told += [(t.source, t.event, t.target, t.at, t.job.since) for t in reaction.transitions]
     assert told == [
@@ -45,7 +43,7 @@ def test_the_transitions_of_a_stream() -> None:
     done = reaction.transitions[-1].job
     assert (done.submitted, done.granted, done.ran, done.first) == (10.0, 10.0, 12.0, 13.0)
     assert done.step is None and done.state is State.DONE
-    assert done.outcome is not None and done.outcome.ended is OutcomeKind.OK
+    assert done.outcome is not None and done.outcome.kind is OutcomeKind.OK
 
 
 @pytest.mark.parametrize(
@@ -86,9 +84,9 @@ def test_waiting_is_told_apart_from_holding(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
     w.now = 3.0
-    w.new(b.listen("p", patience=30))
+    w.new(b.listen("p", max_wait_s=30))
     job = w.snapshot.jobs["p"]
-    assert (job.submitted, job.since, job.granted, job.turn) == (3.0, 3.0, None, 1)
+    assert (job.submitted, job.since, job.granted, job.wait_no) == (3.0, 3.0, None, 1)
     w.now = 5.0
     w("finish", "a")
     job = w.snapshot.jobs["p"]
@@ -187,7 +185,7 @@ def test_the_outcome_is_why_it_was_given_up(
         w(*((word,) if "drain" in word else (word, "a")))
     assert w.where("a") == "cancelled"
     assert w(last, "a") == "Discard(a)"
-    assert w.ended["a"].ended is ended
+    assert w.ended["a"].kind is ended
     reported = b.BROKEN.code if why == "gone" and last in ("load fails", "fail", "lose") else code
     assert (w.fault("a").code if w.fault("a") else None) is reported
     assert w.resident() == resident

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
+
 from aistack.errors import Code
 from aistack.jobs import Limits, OutcomeKind
 from aistack.jobs import effects as do
@@ -27,14 +29,14 @@ def test_one_idle_card(walk: Start) -> None:
     assert w("evicted", "s") == "Load(s)"
     assert w.snapshot.selected == OLD, "not before the new weights are there"
     assert w("loaded", "s") == "Discard(s)"
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].kind is OutcomeKind.OK
 
 
 def test_the_new_weights_sit_there_already(walk: Start) -> None:
     w = walk(NEW, selected=OLD)
     assert w.new(b.swap("s")) == "Respond(s) Discard(s)"
     assert w.snapshot.selected == NEW
-    assert w.said("s", do.Respond).answer.body == b"accepted d20"
+    assert w.latest("s", do.Respond).answer.body == b"accepted d20"
 
 
 def test_a_failed_load_leaves_the_old_tag_selected(walk: Start) -> None:
@@ -42,10 +44,10 @@ def test_a_failed_load_leaves_the_old_tag_selected(walk: Start) -> None:
     w.new(b.swap("s"))
     w("evicted", "s")
     assert w("load fails", "s") == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.FAILED and w.fault("s") is b.BROKEN
+    assert w.ended["s"].kind is OutcomeKind.FAILED and w.fault("s") is b.BROKEN
     assert w.snapshot.selected == OLD and w.snapshot.selected_ok and w.resident() is None
     assert w.new(b.generate("g", b.WHOLE)) == "Evict(g)"
-    assert w("evicted", "g") == "Load(g)" and w.said("g", do.Load).resident == OLD
+    assert w("evicted", "g") == "Load(g)" and w.latest("g", do.Load).resident == OLD
 
 
 def test_the_same_tag_is_loaded_again_after_its_load_failed(walk: Start) -> None:
@@ -55,7 +57,7 @@ def test_the_same_tag_is_loaded_again_after_its_load_failed(walk: Start) -> None
     w("load fails", "g", "too large")
     assert not w.snapshot.selected_ok
     assert w.new(b.swap("s", OLD)) == "Respond(s) Evict(s)"
-    assert w.said("s", do.Respond).answer.body == b"accepted d20"
+    assert w.latest("s", do.Respond).answer.body == b"accepted d20"
     change(w)
     assert w.snapshot.selected == OLD and w.snapshot.selected_ok
     assert w.new(b.swap("u", OLD)) == "Respond(u) Discard(u)"
@@ -82,9 +84,9 @@ def test_the_drain_takes_too_long(walk: Start) -> None:
     w = walk(OLD, selected=OLD, limits=Limits(swap_drain=33.0))
     w.new(b.generate("g"))
     w.new(b.swap("s"))
-    assert w.said("s", do.SetTimer).seconds == 33.0
+    assert w.latest("s", do.SetTimer).seconds == 33.0
     assert w("timer", "WaitExpired", "s", 1) == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.FAILED and w.fault("s").code is Code.DRAINING
+    assert w.ended["s"].kind is OutcomeKind.FAILED and w.fault("s").code is Code.DRAINING
     assert w.snapshot.selected == OLD and w.where("g") == "running"
 
 
@@ -93,23 +95,23 @@ def test_a_failed_swap_lets_those_in_line_go_on(walk: Start) -> None:
     w = walk(WHISPER, OLD, selected=OLD)
     w.new(b.generate("f", b.WHOLE))
     w.new(b.listen("a"))
-    w.new(b.generate("g", b.WHOLE, patience=9))
+    w.new(b.generate("g", b.WHOLE, max_wait_s=9))
     w.new(b.swap("s"))
     assert w("finish", "a") == "Respond(a) Discard(a)", "gpu0 holds no old weights: nobody takes it"
     assert w("timer", "WaitExpired", "s", 1) == "Discard(s) Evict(g)"
-    assert w.said("g", do.Evict).device == "gpu0"
+    assert w.latest("g", do.Evict).device == "gpu0"
 
 
 def test_a_generation_that_waits_is_served_by_the_new_weights(walk: Start) -> None:
     w = walk(OLD, selected=OLD)
     w.new(b.generate("f", b.WHOLE))
-    w.new(b.generate("g", b.WHOLE, patience=30))
+    w.new(b.generate("g", b.WHOLE, max_wait_s=30))
     w.new(b.swap("s"))
-    assert w.snapshot.line == ("s", "g")
+    assert w.snapshot.queue == ("s", "g")
     assert w("finish", "f") == "Respond(f) Discard(f) Evict(s)"
     w("evicted", "s")
     assert w("loaded", "s") == "Discard(s) Run(g)"
-    assert w.said("g", do.Run).route.resident == NEW
+    assert w.latest("g", do.Run).route.resident == NEW
 
 
 def test_others_are_only_busy(walk: Start) -> None:
@@ -126,16 +128,16 @@ def test_others_are_only_busy(walk: Start) -> None:
 def test_several_cards_one_after_another(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     assert w.new(b.swap("s")) == "Respond(s) Evict(s)"
-    assert w.said("s", do.Evict).device == "gpu0"
+    assert w.latest("s", do.Evict).device == "gpu0"
     assert w.new(b.generate("g", b.WHOLE)) == "Run(g)"
-    assert w.said("g", do.Run).device == "gpu1", "those not yet reached go on with the old weights"
+    assert w.latest("g", do.Run).device == "gpu1", "those not yet reached go on with the old weights"
     w("evicted", "s")
     assert w("loaded", "s") == "SetTimer(s)"
     assert w.where("s") == "waiting" and w.snapshot.selected == OLD, "selected flips with the last"
-    assert w.said("s", do.SetTimer).event.turn == 1
+    assert w.latest("s", do.SetTimer).event.wait_no == 1
     assert w.new(b.generate("h")) == "Respond(h) Discard(h)" and w.fault("h").code is Code.DRAINING
     assert w("finish", "g") == "Respond(g) Discard(g) Evict(s)"
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     w("evicted", "s")
     assert w("loaded", "s") == "Discard(s)"
     assert w.snapshot.selected == NEW
@@ -147,9 +149,9 @@ def test_two_idle_cards_need_no_pause(walk: Start) -> None:
     w.new(b.swap("s"))
     w("evicted", "s")
     assert w("loaded", "s") == "SetTimer(s) Evict(s)"
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     change(w)
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].kind is OutcomeKind.OK
 
 
 def test_a_stale_timer_of_an_earlier_turn_does_nothing(walk: Start) -> None:
@@ -160,7 +162,7 @@ def test_a_stale_timer_of_an_earlier_turn_does_nothing(walk: Start) -> None:
     w.new(b.swap("s"))
     w("finish", "f")
     change(w)
-    assert {turn for kind, job_id, turn in w.timers if job_id == "s"} == {1, 2}
+    assert {wait_no for kind, job_id, wait_no in w.timers if job_id == "s"} == {1, 2}
     assert w("timer", "WaitExpired", "s", 1) == ""
     assert w.where("s") == "waiting"
     assert w("timer", "WaitExpired", "s", 2) == "Discard(s)"
@@ -171,13 +173,13 @@ def test_a_half_done_swap_serves_old_weights_only(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.generate("f", b.WHOLE))
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     change(w)
     w("timer", "WaitExpired", "s", 1)
     w("timer", "WaitExpired", "s", 2)
     assert w.new(b.generate("g", b.WHOLE)) == "Evict(g)", "gpu1 holds the new ones"
     w("evicted", "g")
-    assert w.said("g", do.Load).resident == OLD
+    assert w.latest("g", do.Load).resident == OLD
 
 
 def test_the_last_old_weights_go_by_themselves(walk: Start) -> None:
@@ -188,21 +190,21 @@ def test_the_last_old_weights_go_by_themselves(walk: Start) -> None:
     change(w)
     assert w.where("s") == "waiting"
     assert w("lose", "a") == "Respond(a) Discard(a) Discard(s)"
-    assert w.snapshot.selected == NEW and w.ended["s"].ended is OutcomeKind.OK
+    assert w.snapshot.selected == NEW and w.ended["s"].kind is OutcomeKind.OK
 
 
 def test_and_then_those_in_line_are_served(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.listen("a", OLD, device="gpu1"))
     w.new(b.listen("f", OLD, device="gpu0"))
-    w.new(b.generate("g", b.WHOLE, patience=9))
-    w.new(b.chat("c", patience=9, device="gpu1"))
+    w.new(b.generate("g", b.WHOLE, max_wait_s=9))
+    w.new(b.chat("c", max_wait_s=9, device="gpu1"))
     w.new(b.swap("s"))
     w("finish", "f")
     change(w)
-    assert w.snapshot.line == ("s", "g", "c")
+    assert w.snapshot.queue == ("s", "g", "c")
     assert w("lose", "a") == "Respond(a) Discard(a) Discard(s) Run(g) Run(c)"
-    assert w.said("g", do.Run).route.resident == NEW
+    assert w.latest("g", do.Run).route.resident == NEW
 
 
 def test_an_engine_that_dies_idle_frees_the_swap_too(walk: Start) -> None:
@@ -221,26 +223,26 @@ def test_old_weights_that_come_back_by_name_are_visited_again(walk: Start) -> No
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.generate("g", b.WHOLE))
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     change(w)
     assert w.new(b.load("l", OLD)) == "Evict(l)"
     w("evicted", "l")
     assert w("loaded", "l") == "Discard(l) Evict(s)"
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
 
 
 def test_cards_without_old_weights_are_left_alone(walk: Start) -> None:
     w = walk(WHISPER, OLD, selected=OLD)
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     change(w)
-    assert w.ended["s"].ended is OutcomeKind.OK and w.resident("gpu0") == WHISPER
+    assert w.ended["s"].kind is OutcomeKind.OK and w.resident("gpu0") == WHISPER
 
 
 def test_with_no_old_weights_anywhere_one_card_is_changed(walk: Start) -> None:
     w = walk(WHISPER, None, selected=OLD)
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).device == "gpu1", "the empty one"
+    assert w.latest("s", do.Evict).device == "gpu1", "the empty one"
     change(w)
     assert w.snapshot.selected == NEW
 
@@ -268,7 +270,7 @@ def test_the_swap_does_not_wait_for_a_load_of_something_else(walk: Start) -> Non
     w = walk(None, OLD, selected=OLD)
     w.new(b.listen("a", WHISPER))
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     w("evicted", "s")
     assert w("loaded", "s") == "Discard(s)", "gpu0 is being loaded with no old weights"
 
@@ -276,20 +278,29 @@ def test_the_swap_does_not_wait_for_a_load_of_something_else(walk: Start) -> Non
 def test_a_bound_swap_keeps_to_its_card(walk: Start) -> None:
     w = walk(OLD, OLD, selected=OLD)
     w.new(b.swap("s", device="gpu1"))
-    assert w.said("s", do.Evict).device == "gpu1"
+    assert w.latest("s", do.Evict).device == "gpu1"
     change(w)
     assert w.snapshot.selected == NEW and w.resident("gpu0") == OLD
 
 
-# --- the new weights beside the old -----------------------------------------------------------------
+def test_a_swap_that_nobody_asked_for_goes_the_same_way_without_an_answer(walk: Start) -> None:
+    """The one at the start of the service."""
+    w = walk(OLD, selected=OLD)
+    assert w.new(attrs.evolve(b.swap("s"), wire=None)) == "Evict(s)"
+    w("evicted", "s")
+    assert w("loaded", "s") == "Discard(s)"
+    assert w.snapshot.selected == NEW and w.ended["s"].kind is OutcomeKind.OK
 
 
-def test_a_spared_model_stays_until_the_new_one_is_there(walk: Start) -> None:
+# --- the new weights side by side with the old ---------------------------------------------------------
+
+
+def test_a_kept_model_stays_until_the_new_one_is_there(walk: Start) -> None:
     w = walk(OLD, selected=OLD)
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict) == do.Evict("s", "gpu0", everything=True, beside=NEW)
-    assert w("spared", "s") == "Load(s)"
-    assert w.said("s", do.Load) == do.Load("s", "gpu0", NEW, beside=True)
+    assert w.latest("s", do.Evict) == do.Evict("s", "gpu0", everything=True, side_by_side=NEW)
+    assert w("kept", "s") == "Load(s)"
+    assert w.latest("s", do.Load) == do.Load("s", "gpu0", NEW, side_by_side=True)
     assert w.resident() == OLD and w.new(b.generate("g")) == "Respond(g) Discard(g)"
     assert w("loaded", "s") == "Discard(s)"
     assert w.resident() == NEW and w.snapshot.selected == NEW
@@ -298,18 +309,18 @@ def test_a_spared_model_stays_until_the_new_one_is_there(walk: Start) -> None:
 def test_a_load_that_fails_beside_leaves_the_old_model_where_it_is(walk: Start) -> None:
     w = walk(OLD, selected=OLD)
     w.new(b.swap("s"))
-    w("spared", "s")
+    w("kept", "s")
     assert w("load fails", "s") == "Discard(s)"
-    assert w.ended["s"].ended is OutcomeKind.FAILED
+    assert w.ended["s"].kind is OutcomeKind.FAILED
     assert w.resident() == OLD and w.snapshot.selected == OLD
     assert w.new(b.generate("g", b.WHOLE)) == "Run(g)", "nothing has to be loaded again"
 
 
-def test_a_spared_model_that_dies_meanwhile(walk: Start) -> None:
+def test_a_kept_model_that_dies_meanwhile(walk: Start) -> None:
     for ending in ("loaded", "load fails"):
         w = walk(OLD, selected=OLD)
         w.new(b.swap("s"))
-        w("spared", "s")
+        w("kept", "s")
         w("dies", "gpu0")
         w("vanished", "gpu0")
         assert w.resident() is None
@@ -317,20 +328,20 @@ def test_a_spared_model_that_dies_meanwhile(walk: Start) -> None:
         assert w.resident() == (NEW if ending == "loaded" else None)
 
 
-def test_only_old_weights_are_spared(walk: Start) -> None:
+def test_only_old_weights_are_kept(walk: Start) -> None:
     """Not another engine's model; and a job that is no swap spares nothing."""
     w = walk(WHISPER, selected=OLD)
     w.new(b.swap("s"))
-    assert w.said("s", do.Evict).beside is None
+    assert w.latest("s", do.Evict).side_by_side is None
     w = walk(OLD, selected=OLD)
     w.new(b.listen("a"))
-    assert w.said("a", do.Evict).beside is None
+    assert w.latest("a", do.Evict).side_by_side is None
 
 
-def test_a_stop_after_a_model_was_spared_keeps_it(walk: Start) -> None:
+def test_a_stop_after_a_model_was_kept_keeps_it(walk: Start) -> None:
     w = walk(OLD, selected=OLD)
     w.new(b.swap("s"))
     w("drain")
     w("drain expired")
-    assert w("spared", "s") == "Discard(s)"
+    assert w("kept", "s") == "Discard(s)"
     assert w.resident() == OLD

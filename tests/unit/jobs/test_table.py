@@ -6,15 +6,19 @@ column. `x` is a refusal, followed by the letter of its reason.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import get_args
 
 import pytest
 
+from aistack import jobs
 from aistack.chunks import Progress
 from aistack.jobs import IllegalTransition, Job, Mode, Phase, Snapshot, State, handle
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import AbortStream
-from aistack.jobs.model import Resident, evolve
+from aistack.jobs.model import Resident
 from aistack.jobs.states import Step
 from aistack.jobs.table import TABLE, Refusal, Row
 from tests.unit.jobs import build as b
@@ -24,9 +28,9 @@ REASONS = {
     "b": "nothing runs before its model is ready",
     "c": "a step is told to stop only after its job was cancelled",
     "d": "its one step had already reported",
-    "e": "a job in line has no step",
-    "f": "the line was emptied when the drain began",
-    "g": "a job in line has nothing that could spoil",
+    "e": "a queued job has no step",
+    "f": "the queue was emptied when the drain began",
+    "g": "a queued job has nothing that could fail to render",
 }
 
 GRID = """
@@ -73,23 +77,23 @@ def placed(phase: Phase, event: str = "", wire: b.FakeWire = b.STREAM) -> Snapsh
     """A service with the streaming transcription `j` in `phase`, its step the one `event` reports."""
     step = {"Evicted": Step.EVICT, "Loaded": Step.LOAD}.get(event, Step.RUN)
     preparing = step if step is not Step.RUN else Step.LOAD
-    job = evolve(b.listen("j", wire=wire, patience=9.0), streams=wire.streams, turn=1)
+    job = evolve(b.listen("j", wire=wire, max_wait_s=9.0), wait_no=1)
+    holder = evolve(job, slot="gpu0", granted=1.0)
     empty = b.service(None)
     held = b.service(b.WHISPER)
-    on = {"slot": "gpu0", "granted": 1.0}
     match phase:
         case Phase.WAITING:
             other = evolve(b.listen("other"), state=State.RUNNING, step=Step.RUN, slot="gpu0")
             return b.with_job(b.with_job(held, other), job)
         case Phase.PREPARING:
-            return b.with_job(empty, evolve(job, step=preparing, **on))
+            return b.with_job(empty, evolve(holder, step=preparing))
         case Phase.RUNNING:
-            return b.with_job(held, evolve(job, state=State.RUNNING, step=Step.RUN, ran=1.0, **on))
+            return b.with_job(held, evolve(holder, state=State.RUNNING, step=Step.RUN, ran=1.0))
         case Phase.STREAMING:
-            opened = evolve(job, state=State.STREAMING, step=Step.RUN, opened=True, ran=1.0, **on)
+            opened = evolve(holder, state=State.STREAMING, step=Step.RUN, opened=True, ran=1.0)
             return b.with_job(held, opened)
         case Phase.CANCELLED:
-            return b.with_job(held, evolve(job, state=State.CANCELLED, step=step, **on))
+            return b.with_job(held, evolve(holder, state=State.CANCELLED, step=step))
         case Phase.DONE:
             return held
 
@@ -178,7 +182,7 @@ def test_a_loaded_model_starts_as_streaming_when_headers_are_out() -> None:
 
 
 def test_frames_that_do_not_show_are_not_sent() -> None:
-    silent = b.FakeWire(streams=True, shows=False)
+    silent = b.FakeStream(shows=False)
     opened = handle(placed(Phase.RUNNING, wire=silent), EVENTS["Produced"])
     assert [type(e).__name__ for e in opened.effects] == ["OpenStream"]
     assert not handle(placed(Phase.STREAMING, wire=silent), EVENTS["Produced"]).effects
@@ -200,24 +204,23 @@ def test_a_row_that_leads_where_it_does_not_say_is_caught(monkeypatch: pytest.Mo
 def test_the_world_given_is_never_changed() -> None:
     for event, phase, cell in cells():
         before = placed(phase, event)
-        kept = (dict(before.jobs), before.slots, before.line, dict(before.cooling))
+        kept = (dict(before.jobs), before.slots, before.queue, dict(before.cooling))
         if not cell.startswith("x"):
             handle(before, EVENTS[event])
-        assert (dict(before.jobs), before.slots, before.line, dict(before.cooling)) == kept
+        assert (dict(before.jobs), before.slots, before.queue, dict(before.cooling)) == kept
 
 
 def test_every_row_and_every_refusal_has_its_sentence() -> None:
     for row in TABLE.values():
         for cell in row.values():
-            said = cell.because if isinstance(cell, Refusal) else cell.says
+            said = cell.because if isinstance(cell, Refusal) else cell.summary
             assert len(said) > 10 and "\n" not in said
             assert isinstance(cell, Refusal) or said.endswith(".")
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    from aistack.jobs import draft, effects, events, machine, model, plan, states, table
-
-    for module in (draft, effects, events, machine, model, plan, states, table):
+    for found in pkgutil.iter_modules(jobs.__path__):
+        module = importlib.import_module(f"{jobs.__name__}.{found.name}")
         assert module.__doc__
         for name, thing in vars(module).items():
             ours = getattr(thing, "__module__", "") == module.__name__

@@ -20,16 +20,16 @@ Start = Callable[..., Walk]
 def test_another_model_is_resident(walk: Start) -> None:
     w = walk(WHISPER)
     assert w.new(b.listen("t", PARAKEET)) == "Evict(t)"
-    assert w.said("t", do.Evict) == do.Evict("t", "gpu0", everything=True)
+    assert w.latest("t", do.Evict) == do.Evict("t", "gpu0", everything=True)
     assert w("evicted", "t") == "Load(t)"
-    assert w.said("t", do.Load) == do.Load("t", "gpu0", PARAKEET)
+    assert w.latest("t", do.Load) == do.Load("t", "gpu0", PARAKEET)
     assert w("loaded", "t") == "Run(t)"
     assert w.where("t") == "running"
     assert w("produce", "t") == ""
     assert w("produce", "t") == ""
     assert w("finish", "t") == "Respond(t) Discard(t)"
-    assert w.said("t", do.Respond).answer.body == b"body 2"
-    assert w.ended["t"].ended is OutcomeKind.OK
+    assert w.latest("t", do.Respond).answer.body == b"body 2"
+    assert w.ended["t"].kind is OutcomeKind.OK
     assert w.resident() == PARAKEET and w.snapshot.slots[0].holder is None
 
 
@@ -38,12 +38,12 @@ def test_a_stream_whose_client_leaves(walk: Start) -> None:
     assert w.new(b.listen("t", wire=b.STREAM)) == "SetTimer(t) Run(t)"
     assert w("produce", "t") == "OpenStream(t) Emit(t)"
     assert w.where("t") == "streaming"
-    assert w.said("t", do.OpenStream).head.headers == (("first", "Token"),)
+    assert w.latest("t", do.OpenStream).head.headers == (("first", "Token"),)
     assert w("gone", "t") == "Cancel(t)"
     assert w.snapshot.slots[0].holder == "t", "the slot is held until the work has really stopped"
     assert w("produce", "t") == ""
     assert w("stopped", "t") == "Discard(t)"
-    assert w.ended["t"].ended is OutcomeKind.CANCELLED
+    assert w.ended["t"].kind is OutcomeKind.CANCELLED
     assert w.resident() == WHISPER
 
 
@@ -59,21 +59,21 @@ def test_busy(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
     assert w.new(b.chat("c")) == "Respond(c) Discard(c)"
-    answer = w.said("c", do.Respond).answer
+    answer = w.latest("c", do.Respond).answer
     assert answer.status == 503 and ("Retry-After", "5") in answer.headers
-    assert w.fault("c").code is Code.SLOT_BUSY and w.ended["c"].ended is OutcomeKind.REJECTED
+    assert w.fault("c").code is Code.SLOT_BUSY and w.ended["c"].kind is OutcomeKind.REJECTED
 
 
-def test_busy_with_patience(walk: Start) -> None:
+def test_busy_and_the_caller_waits(walk: Start) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
-    assert w.new(b.listen("p", PARAKEET, b.STREAM, patience=30)) == "SetTimer(p)"
-    assert w.said("p", do.SetTimer).seconds == 30
+    assert w.new(b.listen("p", PARAKEET, b.STREAM, max_wait_s=30)) == "SetTimer(p)"
+    assert w.latest("p", do.SetTimer).seconds == 30
     assert w.where("p") == "waiting"
     assert w("finish", "a") == "Respond(a) Discard(a) SetTimer(p) Evict(p)", (
         "the same reaction, no window"
     )
-    assert w.said("p", do.SetTimer).seconds == 15
+    assert w.latest("p", do.SetTimer).seconds == 15
     assert w("timer", "WaitExpired", "p", 1) == ""
     w("evicted", "p")
     w("loaded", "p")
@@ -83,13 +83,13 @@ def test_busy_with_patience(walk: Start) -> None:
 def test_a_chat_then_a_transcription(walk: Start) -> None:
     w = walk(WHISPER)
     assert w.new(b.chat("c", b.RELAYED)) == "Evict(c)", "and no OpenDue: the headers are the upstream's"
-    assert w.said("c", do.Evict).everything is False
+    assert w.latest("c", do.Evict).everything is False
     assert w("evicted", "c") == "Run(c)"
     assert w("produce", "c") == "OpenStream(c)"
     assert w("finish", "c") == "CloseStream(c) Discard(c)"
     assert w.foreign == {"gpu0"}
     assert w.new(b.listen("t")) == "Evict(t)"
-    assert w.said("t", do.Evict).everything is True
+    assert w.latest("t", do.Evict).everything is True
     assert w("evicted", "t") == "Load(t)" and not w.foreign
     assert w("loaded", "t") == "Run(t)"
 
@@ -99,8 +99,8 @@ def test_a_swap_while_a_stream_runs(walk: Start) -> None:
     w.new(b.generate("g"))
     w("produce", "g")
     assert w.new(b.swap("s")) == "Respond(s) SetTimer(s)"
-    assert w.said("s", do.Respond).answer.body == b"accepted d20"
-    assert w.said("s", do.SetTimer).seconds == 60
+    assert w.latest("s", do.Respond).answer.body == b"accepted d20"
+    assert w.latest("s", do.SetTimer).seconds == 60
     assert w.new(b.generate("h")) == "Respond(h) Discard(h)"
     assert w.fault("h").code is Code.DRAINING and w.fault("h").retry_after == 5
     assert w("finish", "g") == "Emit(g) CloseStream(g) Discard(g) Evict(s)"
@@ -109,7 +109,7 @@ def test_a_swap_while_a_stream_runs(walk: Start) -> None:
     assert w("loaded", "s") == "Discard(s)"
     assert w.snapshot.selected == NEW and w.snapshot.selected_ok
     assert w.new(b.generate("i")) == "SetTimer(i) Run(i)"
-    assert w.said("i", do.Run).route.model == "d26"
+    assert w.latest("i", do.Run).route.model == "d26"
 
 
 def test_a_load_that_needs_too_much(walk: Start) -> None:
@@ -117,8 +117,8 @@ def test_a_load_that_needs_too_much(walk: Start) -> None:
     w.new(b.listen("t", PARAKEET))
     w("evicted", "t")
     assert w("load fails", "t", "too large") == "Respond(t) Discard(t)"
-    assert w.said("t", do.Respond).answer.status == 413
-    assert w.ended["t"].ended is OutcomeKind.FAILED and w.resident() is None
+    assert w.latest("t", do.Respond).answer.status == 413
+    assert w.ended["t"].kind is OutcomeKind.FAILED and w.resident() is None
     assert not w.snapshot.cooling
 
 
@@ -127,7 +127,7 @@ def test_a_child_that_dies_in_the_middle_of_a_stream(walk: Start) -> None:
     w.new(b.listen("t", wire=b.STREAM))
     w("produce", "t")
     assert w("lose", "t") == "Emit(t) CloseStream(t) Discard(t)"
-    assert w.said("t", do.Emit).frame == b"fault internal_error"
+    assert w.latest("t", do.Emit).frame == b"fault internal_error"
     assert w.resident() is None
     assert w.new(b.listen("u")) == "Evict(u)"
     assert w("evicted", "u") == "Load(u)"
@@ -150,9 +150,9 @@ def test_trace_memory_that_lags_after_a_loss(walk: Start) -> None:
     """b was loaded onto the ghost: now the loss means that memory is back, and b sweeps first."""
     w = walk(WHISPER)
     w.new(b.listen("a"))
-    w.new(b.listen("b", PARAKEET, patience=9))
+    w.new(b.listen("b", PARAKEET, max_wait_s=9))
     assert w("lose", "a") == "Respond(a) Discard(a) Evict(b)"
-    assert w.said("b", do.Evict).everything is True
+    assert w.latest("b", do.Evict).everything is True
     assert w("evicted", "b") == "Load(b)"
 
 
@@ -171,7 +171,7 @@ def test_trace_two_swaps(walk: Start) -> None:
     w.new(b.generate("g"))
     w.new(b.swap("s"))
     assert w.new(b.swap("u", WHISPER)) == "Respond(u) Discard(u)"
-    assert w.said("u", do.Respond).answer.status == 503 and w.fault("u").code is Code.DRAINING
+    assert w.latest("u", do.Respond).answer.status == 503 and w.fault("u").code is Code.DRAINING
 
 
 def test_trace_no_old_weights_after_a_swap_on_two_cards(walk: Start) -> None:
@@ -181,7 +181,7 @@ def test_trace_no_old_weights_after_a_swap_on_two_cards(walk: Start) -> None:
     w("evicted", "s")
     w("loaded", "s")
     assert w.new(b.generate("h")) == "SetTimer(h) Run(h)"
-    assert w.said("h", do.Run).device == "gpu0" and w.said("h", do.Run).route.resident == NEW
+    assert w.latest("h", do.Run).device == "gpu0" and w.latest("h", do.Run).route.resident == NEW
 
 
 def test_trace_old_weights_on_their_way_when_the_swap_comes(walk: Start) -> None:
@@ -191,7 +191,7 @@ def test_trace_old_weights_on_their_way_when_the_swap_comes(walk: Start) -> None
     w("evicted", "g")
     w("loaded", "g")
     assert w("finish", "g") == "Respond(g) Discard(g) Evict(s)"
-    assert w.said("s", do.Evict).device == "gpu0"
+    assert w.latest("s", do.Evict).device == "gpu0"
 
 
 def test_trace_an_engine_dies_idle_while_its_run_is_issued(walk: Start) -> None:
@@ -208,7 +208,7 @@ def test_trace_housekeeping_makes_nobody_busy(walk: Start) -> None:
     w = walk(WHISPER)
     assert w.new(b.unload("z")) == "Evict(z)"
     assert w.new(b.listen("a")) == "SetTimer(a)"
-    assert w.said("a", do.SetTimer).seconds == 5
+    assert w.latest("a", do.SetTimer).seconds == 5
     assert w("evicted", "z") == "Discard(z) Evict(a)"
 
 
@@ -218,6 +218,6 @@ def test_trace_an_upstream_in_use_is_not_evicted(walk: Start) -> None:
     w.new(b.chat("c"))
     assert w.new(b.chat("e")) == "Respond(e) Discard(e)"
     assert w.new(b.listen("a")) == "Evict(a)"
-    assert w.said("a", do.Evict).device == "gpu1"
+    assert w.latest("a", do.Evict).device == "gpu1"
     w("finish", "c")
     assert w.foreign == {"gpu0"}

@@ -14,7 +14,7 @@ from aistack.chunks import Progress, Vram
 from aistack.jobs import Job, Mode, Op, Resident, Snapshot, Transition, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from tests.unit.jobs import laws
 from tests.unit.jobs.build import BROKEN, CHUNK, RESULT, TOO_LARGE
 
@@ -97,10 +97,10 @@ class World:
 
     def _reports(self, job_id: str, step: do.Evict | do.Load | do.Run) -> Iterator[Move]:
         match step:
-            case do.Evict(beside=beside):
+            case do.Evict(side_by_side=side_by_side):
                 yield ("evicted", job_id)
-                if beside is not None and self.ours[step.device] is not None:
-                    yield ("spared", job_id)
+                if side_by_side is not None and self.ours[step.device] is not None:
+                    yield ("kept", job_id)
             case do.Load():
                 yield ("loaded", job_id)
                 yield ("load fails", job_id, "broken")
@@ -123,7 +123,7 @@ class World:
         """Whether the outstanding step there tells of the engine's death itself."""
         for step in self.steps.values():
             if step.device == device:
-                if isinstance(step, do.Load) and step.beside:
+                if isinstance(step, do.Load) and step.side_by_side:
                     return False
                 return not (isinstance(step, do.Run) and step.route.vram is Vram.RESERVED)
         return False
@@ -137,9 +137,9 @@ class World:
                 job = next(job for job in self.todo if job.id == job_id)
                 self.todo = tuple(other for other in self.todo if other is not job)
                 self.submit(job)
-            case ("timer", kind, job_id, turn):
-                self.timers -= {(kind, job_id, turn)}
-                self.react(ev.OpenDue(job_id) if kind == "OpenDue" else ev.WaitExpired(job_id, turn))
+            case ("timer", kind, job_id, wait_no):
+                self.timers -= {(kind, job_id, wait_no)}
+                self.react(ev.OpenDue(job_id) if kind == "OpenDue" else ev.WaitExpired(job_id, wait_no))
             case ("gone", job_id):
                 self.left |= {job_id}
                 self.react(ev.ClientGone(job_id))
@@ -184,10 +184,10 @@ class World:
                 if step.everything:
                     self.foreign -= {step.device}
                 event = ev.Evicted(job_id)
-            case "spared":
+            case "kept":
                 assert isinstance(step, do.Evict)
                 self.foreign -= {step.device}
-                event = ev.Evicted(job_id, spared=True)
+                event = ev.Evicted(job_id, kept=True)
             case "loaded":
                 assert isinstance(step, do.Load)
                 self.ours[step.device] = step.resident
@@ -196,7 +196,7 @@ class World:
                 event = ev.Finished(job_id, RESULT)
             case "fail":
                 event = ev.Failed(job_id, fault)
-            case "load fails" if isinstance(step, do.Load) and step.beside:
+            case "load fails" if isinstance(step, do.Load) and step.side_by_side:
                 event = ev.Failed(job_id, fault)
             case "lose" | "load fails":
                 self.ours[step.device] = None
@@ -251,8 +251,8 @@ class World:
                 self.cancels |= {job_id}
             case do.SetTimer(event=event, seconds=seconds):
                 laws.check_timer(self, event, seconds)
-                turn = event.turn if isinstance(event, ev.WaitExpired) else 0
-                timer = (type(event).__name__, job_id, turn)
+                wait_no = event.wait_no if isinstance(event, ev.WaitExpired) else 0
+                timer = (type(event).__name__, job_id, wait_no)
                 assert timer not in self.timers, "a timer set twice"
                 self.timers |= {timer}
             case do.Discard():
@@ -279,16 +279,16 @@ class World:
                 job.answered,
                 bool(job.parts),
                 job.reached,
-                job.turn,
+                job.wait_no,
                 job.route.model,
-                job.outcome and job.outcome.ended,
+                job.outcome and job.outcome.kind,
             )
             for job in s.jobs.values()
         )
         return (
             jobs,
             tuple((slot.holder, slot.resident) for slot in s.slots),
-            s.line,
+            s.queue,
             s.selected,
             s.selected_ok,
             tuple((held, broken.failures) for held, broken in s.cooling.items()),

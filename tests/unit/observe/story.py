@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from aistack.jobs import Job, Snapshot, Transition, handle
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.changes import evolve
 from aistack.observe.exchange import Exchange
 
 

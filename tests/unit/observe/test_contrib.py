@@ -40,7 +40,7 @@ async def metrics(tmp_path: Path) -> dict[str, set[str]]:
     settings = ObservabilitySection(log_dir=str(tmp_path), payload_dir=str(tmp_path))
     scheduler = Scheduler(b.service(WHISPER))
     runner = Runner(scheduler.post, scheduler.ready, lambda *_: None, {})  # type: ignore[arg-type, return-value]
-    told = GenerationFigures().told
+    told = GenerationFigures().answer
     shown = exposition(Observability(settings), scheduler, runner, told)
     return await names(shown)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from aistack.chunks import Transcript, Vram
 from aistack.errors import busy
-from aistack.jobs.model import Job, Outcome, Route, Transition, evolve
+from aistack.jobs.changes import evolve
+from aistack.jobs.model import Job, Outcome, Route, Transition
 from aistack.jobs.states import Op, OutcomeKind, Phase, State, Step
 from aistack.observe.history import CAPABILITY, History
 
@@ -18,7 +19,8 @@ def history(**limits: int) -> History:
 
 
 def a_job(name: str = "j", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
-    return Job(name, "r-" + name, op, Route("whisper", "small", Vram.OWN), None, None, **more)  # type: ignore[arg-type]
+    route = Route("whisper", "small", Vram.OWN)
+    return Job(id=name, request_id="r-" + name, op=op, route=route, request=None, wire=None, **more)
 
 
 def moved(job: Job, target: Phase, at: float, **changes: Any) -> Transition:

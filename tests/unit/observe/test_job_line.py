@@ -11,8 +11,8 @@ from aistack import errors
 from aistack.chunks import Transcript, TranscriptionRequest, Vram
 from aistack.errors import Code, Fault
 from aistack.jobs import Job, Op, Outcome, OutcomeKind, Phase, Route, Snapshot, State, Transition
+from aistack.jobs.model import JobContext
 from aistack.observe.job_line import IDS, done_fields, ids_in, job_ids, transition_fields
-from aistack.run.housekeeping import Silent
 from aistack.web.internal import trace
 
 WHISPER = Route("whisper", "whisper-tiny", Vram.OWN)
@@ -24,12 +24,12 @@ def done(outcome: Outcome | None, at: float = 20.0, **stamps: Any) -> Transition
     stamps = {"op": Op.TRANSCRIBE, "submitted": 10.0, **stamps}
     op = stamps.pop("op")
     job = Job(
-        "j1",
-        "r1",
-        op,
-        WHISPER,
-        TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
-        Silent(),
+        id="j1",
+        request_id="r1",
+        op=op,
+        route=WHISPER,
+        request=TranscriptionRequest("/spool/secret-name.wav", prompt="user words"),
+        wire=None,
         state=State.DONE,
         outcome=outcome,
         **stamps,
@@ -45,7 +45,7 @@ def test_a_transcription_that_went_well() -> None:
             ran=13.5,
             first=14.0,
             result=Transcript("de", 26.0, "user words", 3),
-            context={"client": "127.0.0.1", "trace_id": "t1", "prompt": "user words"},
+            context=JobContext(client="127.0.0.1", trace_id="t1"),
         )
     )
     assert fields == {
@@ -112,11 +112,7 @@ def test_empty_audio_has_no_real_time_factor() -> None:
 
 
 def test_no_user_text_gets_into_a_line() -> None:
-    transition = done(
-        Outcome(OutcomeKind.OK),
-        result=Transcript("en", 1.0, "user words"),
-        context={"prompt": "user words"},
-    )
+    transition = done(Outcome(OutcomeKind.OK), result=Transcript("en", 1.0, "user words"))
     assert "user words" not in str(done_fields(transition))
     assert "secret-name" not in str(done_fields(transition))
 
@@ -134,7 +130,7 @@ def test_a_transition_line() -> None:
 
 
 def test_the_ids_of_a_job_that_is_not_in_the_book_any_more() -> None:
-    job = done(None, context={"trace_id": "t"}).job
+    job = done(None, context=JobContext(trace_id="t")).job
     assert ids_in(Snapshot((), jobs={"j1": job}), "j1") == {
         "job_id": "j1",
         "request_id": "r1",
@@ -147,14 +143,17 @@ def test_what_the_internal_api_gives_a_job_is_on_its_lines() -> None:
     """The names stand in two places: where ids are read from headers, and here."""
     headers = {trace.TRACE: "t", trace.SESSION: "s", trace.USER: "u"}
     request = make_mocked_request("POST", "/generate", headers=headers)
-    context = trace.job_ids(request)
-    assert set(context) == set(IDS)
-    assert job_ids(done(None, context=context).job).items() >= context.items()
+    found = trace.job_ids(request)
+    assert set(found) == set(IDS)
+    assert job_ids(done(None, context=JobContext(**found)).job).items() >= found.items()
 
 
 def test_the_internal_apis_lines_carry_its_callers_standard() -> None:
     ids = {"trace_id": "t", "session_trace_id": "s", "user_id": "u"}
-    well = done_fields(done(Outcome(OutcomeKind.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=ids))
+    context = JobContext(trace_id="t", session_trace_id="s", user_id="u")
+    well = done_fields(
+        done(Outcome(OutcomeKind.OK), op=Op.GENERATE, ran=12.0, at=12.3456, context=context)
+    )
     assert well["inference_time_ms"] == 345.6
     assert well.items() >= ids.items()
     assert "error" not in well

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import web
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -20,7 +21,7 @@ from aistack.chunks import Generated, Transcript
 from aistack.errors import internal
 from aistack.jobs import Job, Snapshot
 from aistack.jobs import events as ev
-from aistack.jobs.model import evolve
+from aistack.jobs.model import JobContext
 from aistack.observe import tracing as module
 from aistack.observe.counts import MODELS_MAX, OTHER, Counter, Histogram, ModelNames
 from aistack.observe.job_metrics import JobFigures
@@ -34,6 +35,8 @@ HEARD = Transcript("en", 8.0, "user words", 2)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
+CONTEXT = JobContext(bytes_in=1000)
+
 
 def figures(on: bool = True) -> JobFigures:
     return JobFigures(Toggles(on, on, on), frozenset({"whisper", "parakeet", "nanochat"}))
@@ -41,7 +44,7 @@ def figures(on: bool = True) -> JobFigures:
 
 def transcription(story: Story, job: Job | None = None) -> None:
     """Evict for 1 s, load for 2 s, run for 4 s with the first byte after 1 s."""
-    story.submit(10.0, job or evolve(b.listen("t", PARAKEET, b.STREAM), context={"bytes_in": 1000}))
+    story.submit(10.0, job or attrs.evolve(b.listen("t", PARAKEET, b.STREAM), context=CONTEXT))
     story.at(11.0, ev.Evicted("t"))
     story.at(13.0, ev.Loaded("t"))
     story.at(14.0, ev.Produced("t", b.CHUNK))
@@ -94,8 +97,8 @@ def test_waiting_is_told_of_those_who_gave_up_too() -> None:
     seen = figures()
     story = Story(b.service(WHISPER), [seen.observe])
     story.submit(0.0, b.listen("t"))
-    story.submit(0.0, b.listen("w", patience=5))
-    story.at(5.0, ev.WaitExpired("w", story.snapshot.jobs["w"].turn))
+    story.submit(0.0, b.listen("w", max_wait_s=5))
+    story.at(5.0, ev.WaitExpired("w", story.snapshot.jobs["w"].wait_no))
     assert total(seen.wait, "transcribe") == (1, 5.0)
 
 
@@ -213,7 +216,7 @@ def test_a_broken_traceparent_is_a_new_trace(traced: Traced) -> None:
 def test_a_failure_is_a_failed_span(traced: Traced) -> None:
     story = traced.story(b.service(WHISPER))
     story.submit(0.0, b.listen("t"))
-    story.submit(0.0, b.listen("w", patience=5))
+    story.submit(0.0, b.listen("w", max_wait_s=5))
     story.at(2.0, ev.Failed("t", internal("whisper")))
     story.at(3.0, ev.Finished("w", HEARD))
     failed, fine = (

@@ -117,7 +117,7 @@ async def test_who_holds_the_slot_and_how_long_the_line_is() -> None:
     seen = figures()
     story = Story(b.service(WHISPER), [seen.observe])
     story.submit(5.0, b.listen("t"))
-    story.submit(6.0, b.chat("c", patience=60))
+    story.submit(6.0, b.chat("c", max_wait_s=60))
 
     def source() -> Iterable[MetricFamily]:
         return sources.slot_families(story.snapshot, 9.0, seen.names)

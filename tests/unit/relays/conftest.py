@@ -28,7 +28,7 @@ from aistack.run.scheduler import Scheduler
 from aistack.wire.relay import Relayed, RelayWire
 from tests.doubles.ollama import Ollama as OllamaDouble
 from tests.doubles.vllm_omni import VllmOmni
-from tests.unit.run.conftest import PlainWire
+from tests.unit.run.conftest import PlainWhole
 
 BOUND_S = 30.0
 MODEL = "qwen3:4b"
@@ -100,7 +100,9 @@ class World:
         request = relayed_chat(json.dumps(value).encode() if body is None else body)
         what = Relayed.CHAT_STREAM if request.stream else Relayed.CHAT_WHOLE
         route = Route("ollama", request.model or "", self.ollama.vram, "cpu")
-        return Job(job_id(), "r", Op.CHAT, route, request, RelayWire(what))
+        return Job(
+            id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=RelayWire(what)
+        )
 
     def speech(self, **members: Any) -> Job:
         value = {"input": "Hello there.", "voice": "vivian"} | members
@@ -110,14 +112,27 @@ class World:
 
     def speak(self, request: RelayRequest) -> Job:
         route = Route("qwen_tts", TTS_ID, self.tts.vram, "cpu")
-        return Job(job_id(), "r", Op.SPEAK, route, request, RelayWire(Relayed.SPEECH))
+        return Job(
+            id=job_id(),
+            request_id="r",
+            op=Op.SPEAK,
+            route=route,
+            request=request,
+            wire=RelayWire(Relayed.SPEECH),
+        )
 
     def transcribe(self) -> Job:
         path = self.tmp / f"{job_id()}.json"
         path.write_text(json.dumps([{"say": "hello"}]))
         route = Route("fake", "fake-small", Vram.OWN)
+        request = TranscriptionRequest(str(path))
         return Job(
-            job_id(), "r", Op.TRANSCRIBE, route, TranscriptionRequest(str(path)), PlainWire(False)
+            id=job_id(),
+            request_id="r",
+            op=Op.TRANSCRIBE,
+            route=route,
+            request=request,
+            wire=PlainWhole(),
         )
 
     def job(self, kind: str) -> Job:
@@ -151,7 +166,7 @@ class World:
     def outcome(self) -> str:
         outcome = self.done[-1].job.outcome
         assert outcome is not None
-        return outcome.ended.value
+        return outcome.kind.value
 
 
 def read(answer: list[Any]) -> Reply:

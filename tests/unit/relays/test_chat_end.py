@@ -109,7 +109,7 @@ async def test_tail_rule_nobody_sees_the_end_before_the_slot_is_free(
         assert world.free, "the end was seen before the slot was free"
         world.leave(job)
     await world.quiet()
-    assert [one.job.outcome.ended.value for one in world.done if one.job.outcome] == ["ok"] * times
+    assert [one.job.outcome.kind.value for one in world.done if one.job.outcome] == ["ok"] * times
 
 
 # --- cancel, window -----

@@ -209,7 +209,7 @@ async def test_tail_rule_for_speech(world: World, omni: VllmOmni) -> None:
         assert world.free, "the end was seen before the slot was free"
         world.leave(job)
     await world.quiet()
-    assert {one.job.outcome.ended.value for one in world.done if one.job.outcome} == {"ok"}
+    assert {one.job.outcome.kind.value for one in world.done if one.job.outcome} == {"ok"}
 
 
 async def test_a_stream_of_events_without_its_end_is_cut(world: World, omni: VllmOmni) -> None:

@@ -38,7 +38,14 @@ async def front(world: World, send_s: float) -> AsyncIterator[str]:
     async def handle(request: web.Request) -> web.StreamResponse:
         asked = SocketRequest(request.path_qs)
         route = Route("qwen_tts", TTS_ID, world.tts.vram, "cpu")
-        job = Job(job_id(), "r", Op.SPEAK, route, asked, RelayWire(Relayed.SPEECH))
+        job = Job(
+            id=job_id(),
+            request_id="r",
+            op=Op.SPEAK,
+            route=route,
+            request=asked,
+            wire=RelayWire(Relayed.SPEECH),
+        )
         try:
             said = await world.scheduler.submit(job).get()
             if isinstance(said, Respond):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
-from aistack.engines.fake import FakeRelay
+from aistack.engines.fake import FakeRelay, ScriptedCall
 from aistack.errors import Fault
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Resident, Route, Slot, Snapshot, Transition
@@ -21,16 +21,20 @@ from aistack.jobs.effects import AbortStream, Emit, Respond
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
-from aistack.wire.base import Answer, StreamHead
+from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
 
 BOUND_S = 30.0
 
 
-class PlainWire:
-    """Chunks as JSON lines; readable in a failing test."""
+class PlainWhole(WholeWire):
+    """The text of the result."""
 
-    def __init__(self, streams: bool) -> None:
-        self.streams = streams
+    def body(self, parts: Any, result: Any) -> Answer:
+        return Answer(200, getattr(result, "text", "").encode())
+
+
+class PlainStream(StreamWire):
+    """The text of the chunks; readable in a failing test."""
 
     def head(self, chunk: Any) -> StreamHead:
         return StreamHead()
@@ -45,9 +49,6 @@ class PlainWire:
     def tail(self, result: Any) -> bytes | None:
         text = getattr(result, "text", None)
         return bytes(result.data) if text is None else f"|{text}".encode()
-
-    def body(self, parts: Any, result: Any) -> Answer:
-        return Answer(200, getattr(result, "text", "").encode())
 
     def fault(self, fault: Fault) -> tuple[bytes | None, bool]:
         return f"!{fault.code.value}".encode(), True
@@ -124,15 +125,30 @@ class Rig:
         return TranscriptionRequest(str(path))
 
     def job(
-        self, *acts: dict[str, Any], stream: bool = False, model: str = "fake-small", patience: float = 0
+        self,
+        *acts: dict[str, Any],
+        stream: bool = False,
+        model: str = "fake-small",
+        max_wait_s: float = 0,
     ) -> Job:
         route = Route("fake", model, Vram.OWN)
         request = self.script(*acts)
-        return Job(job_id(), "r", Op.TRANSCRIBE, route, request, PlainWire(stream), patience=patience)
+        return Job(
+            id=job_id(),
+            request_id="r",
+            op=Op.TRANSCRIBE,
+            route=route,
+            request=request,
+            wire=PlainStream() if stream else PlainWhole(),
+            max_wait_s=max_wait_s,
+        )
 
     def chat(self, *acts: Any) -> Job:
         route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
-        return Job(job_id(), "r", Op.CHAT, route, list(acts), PlainWire(True))
+        request = ScriptedCall("POST", "/", acts=acts)
+        return Job(
+            id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainStream()
+        )
 
     def submit(self, job: Job) -> Any:
         return self.scheduler.submit(job, lambda: self.discarded.append(job.id))

@@ -39,7 +39,8 @@ async def old_pid(rig: Rig, room: bool = True) -> int:
 
 def swap(rig: Rig) -> Job:
     name = job_id()
-    job = Job(name, name, Op.SWAP, Route("fake", NEW, Vram.OWN), None, SwapAnswer())
+    route = Route("fake", NEW, Vram.OWN)
+    job = Job(id=name, request_id=name, op=Op.SWAP, route=route, request=None, wire=SwapAnswer())
     rig.scheduler.submit(job)
     return job
 
@@ -55,7 +56,7 @@ def alive(pid: int) -> bool:
 def outcome(rig: Rig, job: Job) -> OutcomeKind:
     ended = next(t.job.outcome for t in rig.done if t.job.id == job.id)
     assert ended is not None
-    return ended.ended
+    return ended.kind
 
 
 def loads(rig: Rig, *acts: dict[str, str]) -> None:

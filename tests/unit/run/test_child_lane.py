@@ -190,7 +190,7 @@ async def test_cancel_at_a_gate_frees_the_slot_and_keeps_the_process(rig: Rig) -
     assert rig.discarded == [job.id]
     assert rig.runner.processes()
     assert rig.done[-1].job.outcome is not None
-    assert rig.done[-1].job.outcome.ended.value == "cancelled"
+    assert rig.done[-1].job.outcome.kind.value == "cancelled"
     assert await rig.ask(HELLO) == "200 hello world"
 
 

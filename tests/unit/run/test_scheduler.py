@@ -14,13 +14,13 @@ import pytest
 
 from aistack.jobs import Limits, Op, Phase, Transition
 from aistack.jobs import events as ev
+from aistack.jobs.changes import evolve
 from aistack.jobs.effects import AbortStream, Emit, OpenStream
-from aistack.jobs.model import evolve
 from aistack.run.housekeeping import Housekeeping, housekeeping_job
 from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
 from tests.support.engine_processes import pid_on, serving
-from tests.unit.run.conftest import BOUND_S, Gates, PlainWire, Rig, resident, said
+from tests.unit.run.conftest import BOUND_S, Gates, PlainStream, PlainWhole, Rig, resident, said
 
 pytestmark = pytest.mark.both_loops
 
@@ -52,7 +52,7 @@ async def test_busy_names_the_holder_and_its_progress(rig: Rig) -> None:
 async def test_patience_stands_in_line(rig: Rig) -> None:
     first = rig.submit(rig.job({"gate": "g"}, HELLO))
     standing = await rig.gates.entered("g")
-    second = rig.submit(rig.job({"say": "second"}, patience=20))
+    second = rig.submit(rig.job({"say": "second"}, max_wait_s=20))
     rig.gates.let_pass(standing)
     assert said(await first.collect()) == "200 hello world"
     assert said(await asyncio.wait_for(second.collect(), BOUND_S)) == "200 second"
@@ -61,22 +61,22 @@ async def test_patience_stands_in_line(rig: Rig) -> None:
 async def test_patience_ends(rig: Rig) -> None:
     first = rig.submit(rig.job({"gate": "g"}, HELLO))
     standing = await rig.gates.entered("g")
-    assert await rig.ask(HELLO, patience=0.2) == "503 slot_busy"
+    assert await rig.ask(HELLO, max_wait_s=0.2) == "503 slot_busy"
     rig.gates.let_pass(standing)
     await first.collect()
 
 
 @pytest.mark.parametrize("method", ["head", "frame", "tail", "body", "fault"])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_wire_that_raises_cannot_hold_the_slot(rig: Rig, method: str, stream: bool) -> None:
-    wire = PlainWire(stream)
+async def test_a_wire_that_raises_cannot_hold_the_slot(rig: Rig, method: str) -> None:
+    stream = method != "body"
+    wire = PlainStream() if stream else PlainWhole()
 
     def raises(*_: Any) -> Any:
         raise ValueError("made up")
 
     setattr(wire, method, raises)
     for acts in ([HELLO, HELLO], [HELLO, {"fail": "bug"}], [{"fail": "bug"}], []):
-        job = evolve(rig.job(*acts, stream=stream), wire=wire)
+        job = attrs.evolve(rig.job(*acts, stream=stream), wire=wire)
         answer = await asyncio.wait_for(rig.submit(job).collect(), BOUND_S)
         assert said(answer)
         await rig.quiet()
@@ -125,7 +125,7 @@ async def test_open_due_sends_headers_while_the_model_loads(tmp_path: Path, gate
 async def test_drain_lets_the_running_finish_and_refuses_the_rest(rig: Rig) -> None:
     running = rig.submit(rig.job(HELLO, {"gate": "g"}, HELLO, stream=True))
     standing = await rig.gates.entered("g")
-    waiting = rig.submit(rig.job(HELLO, patience=20))
+    waiting = rig.submit(rig.job(HELLO, max_wait_s=20))
     draining = asyncio.create_task(rig.scheduler.drain(BOUND_S))
     assert said(await waiting.collect()) == "503 shutting_down"
     assert await rig.ask(HELLO) == "503 shutting_down"

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from aistack.chunks import Vram
+from aistack.contract.relay_request import SocketCall
 from aistack.errors import internal
 from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route, Slot, Snapshot, Transition
 from aistack.jobs import events as ev
 from aistack.run.scheduler import TURNS, Scheduler
-from tests.unit.run.conftest import BOUND_S, PlainWire
+from tests.unit.run.conftest import BOUND_S, PlainStream
 
 pytestmark = pytest.mark.both_loops
 
@@ -36,7 +37,8 @@ class Steps:
 
 def chat() -> Job:
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cpu")
-    return Job(job_id(), "r", Op.CHAT, route, None, PlainWire(True))
+    request = SocketCall("/")
+    return Job(id=job_id(), request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainStream())
 
 
 async def begun(scheduler: Scheduler) -> asyncio.Task[None]:
@@ -130,8 +132,8 @@ async def test_it_says_where_it_stands() -> None:
     )
     task = await begun(scheduler)
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cuda:1")
-    scheduler.submit(Job("j1", "r", Op.CHAT, route, None, PlainWire(True)))
-    scheduler.submit(Job("j2", "r", Op.CHAT, route, None, PlainWire(True), patience=60))
+    scheduler.submit(Job("j1", "r", Op.CHAT, route, None, PlainStream()))
+    scheduler.submit(Job("j2", "r", Op.CHAT, route, None, PlainStream(), max_wait_s=60))
     assert repr(scheduler) == (
         "<Scheduler caught up, serving; 0 events in the inbox; 2 jobs, 1 queued; "
         "cuda:0: free; cuda:1: j1 (chat, running)>"

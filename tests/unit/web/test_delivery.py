@@ -11,8 +11,9 @@ import structlog
 from aiohttp import web
 
 from aistack.config import Config, ServerSection, SlotsSection
+from aistack.jobs.effects import noop
 from aistack.web.delivery import deliver
-from aistack.web.keys import SCHEDULER, nothing
+from aistack.web.keys import SCHEDULER
 from aistack.web.openapi.operation import Operation
 from aistack.wire.base import StreamHead
 from tests.doubles.web import Raw, Served, Submitted, a_job, get, post, serving, soon
@@ -26,7 +27,7 @@ LEAVE = ["close", "reset", "half_close"]
 async def job(request: web.Request) -> web.StreamResponse:
     await request.read()
     extra = [("Preference-Applied", "wait=3")]
-    return await deliver(request, request.app[SCHEDULER], a_job(), nothing, extra)
+    return await deliver(request, request.app[SCHEDULER], a_job(), noop, extra)
 
 
 ROUTES = (Operation("POST", "/job", job, "", ()), Operation("GET", "/job", job, "", ()))

@@ -83,7 +83,7 @@ async def running(folder: Path, **slots: Any) -> AsyncIterator[Service]:
         if transition.target is Phase.WAITING:
             waiting.set()
         if transition.target is Phase.DONE and transition.job.outcome is not None:
-            ended.put_nowait(transition.job.outcome.ended.value)
+            ended.put_nowait(transition.job.outcome.kind.value)
 
     config = Config(
         server=ServerSection(spool_dir=str(spool), drain_grace_s=0.1),
@@ -263,7 +263,7 @@ async def test_a_scheduler_that_ends_breaks_the_service(
         def bug(event: Any) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(scheduler, "_turn", bug)
+        monkeypatch.setattr(scheduler, "_handle", bug)
         answered = await service.say(script(*SAY))
         await soon(service.app[BROKEN].wait())
     assert answered.status == 503

@@ -14,7 +14,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from aistack.config import Config, ServerSection
 from aistack.errors import BackendFault, Code, Fault
-from aistack.jobs.model import Resident, Slot, Snapshot, evolve
+from aistack.jobs.changes import evolve
+from aistack.jobs.model import Resident, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
 from aistack.web.faults import cut, from_http
 from aistack.web.gateway.health import ready

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from aistack import errors
 from aistack.chunks import Accepted
 from aistack.contract.converters import structure
 from aistack.contract.public import SwapAccepted
@@ -19,10 +18,3 @@ def test_the_answer(status: str) -> None:
     assert answer.status == 202
     assert json.loads(answer.body) == {"status": status, "current_model": "d20"}
     assert structure(json.loads(answer.body), SwapAccepted).status == status
-
-
-def test_it_is_no_stream() -> None:
-    wire = SwapAnswer()
-    assert not wire.streams
-    assert wire.fault(errors.internal()) == (None, False)
-    assert wire.tail(Accepted("ok", "d20")) is None

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aistack import errors
 from aistack.chunks import Generated, GenerationRequest, Message, Notice, Token, from_frame, to_frame
-from aistack.wire.tokens import ChatCompletion, TokenEvents
+from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
 
 WIRE = TokenEvents()
-CHAT = ChatCompletion("chatcmpl-1", 1_700_000_000, "tiny-ada", stream=True)
+CHAT = StreamedChat(ChatAnswer("chatcmpl-1", 1_700_000_000, "tiny-ada"))
 END = Generated(3, "stop", 9)
 
 
@@ -64,12 +63,6 @@ def test_both_are_streams_of_events() -> None:
         head = wire.head(None)
         assert head.content_type == "text/event-stream"
         assert head.sse
-        assert wire.streams
-
-
-def test_generate_has_no_whole_answer() -> None:
-    with pytest.raises(TypeError):
-        WIRE.body((), END)
 
 
 def test_chat_stream() -> None:
@@ -95,7 +88,7 @@ def test_chat_stream() -> None:
 
 
 def test_chat_stream_with_usage() -> None:
-    wire = ChatCompletion("c", 1, "m", stream=True, usage=True)
+    wire = StreamedChat(ChatAnswer("c", 1, "m"), usage=True)
     frame = wire.frame(Token("x"))
     assert frame is not None
     assert read(frame)[0]["usage"] is None
@@ -107,8 +100,7 @@ def test_chat_stream_with_usage() -> None:
 
 
 def test_chat_whole() -> None:
-    wire = ChatCompletion("c", 1, "m", stream=False)
-    assert not wire.streams
+    wire = WholeChat(ChatAnswer("c", 1, "m"))
     answer = wire.body([Token("a"), Token("ß\n")], Generated(512, "length", 4))
     body = json.loads(answer.body)
     assert answer.status == 200

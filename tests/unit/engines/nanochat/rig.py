@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
-from aistack.chunks import Accepted, GenerationRequest, ModelSpec, Vram
+from aistack.chunks import GenerationRequest, ModelSpec, Vram
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.ids import job_id
 from aistack.jobs import SELECTED, Job, Limits, Op, Resident, Route, Slot, Snapshot, Transition
@@ -21,26 +21,14 @@ from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Res
 from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
-from aistack.wire.base import Answer, Wire
+from aistack.wire.accepted import SwapAnswer
+from aistack.wire.base import Wire
 from aistack.wire.tokens import TokenEvents
 from tests.support.engine_processes import pid_on
 from tests.unit.engines.nanochat.conftest import ask
 from tests.unit.run.conftest import Gates
 
 BOUND_S = 90.0
-
-
-class SwapWire(TokenEvents):
-    """The 202 of a change of weights."""
-
-    @property
-    def streams(self) -> bool:
-        return False
-
-    def body(self, parts: Sequence[Any], result: Any) -> Answer:
-        assert isinstance(result, Accepted)
-        said = {"status": result.status, "current_model": result.current_model}
-        return Answer(202, json.dumps(said).encode())
 
 
 @define
@@ -136,7 +124,7 @@ class Rig:
     def call(
         self,
         request: GenerationRequest | str,
-        patience: float = 0.0,
+        max_wait_s: float = 0.0,
         wire: Wire | None = None,
         **how: Any,
     ) -> Call:
@@ -144,7 +132,15 @@ class Rig:
         asked = ask(request, **how) if isinstance(request, str) else request
         route = Route("nanochat", SELECTED, Vram.OWN)
         name = job_id()
-        job = Job(name, name, Op.GENERATE, route, asked, wire or TokenEvents(), patience=patience)
+        job = Job(
+            id=name,
+            request_id=name,
+            op=Op.GENERATE,
+            route=route,
+            request=asked,
+            wire=wire or TokenEvents(),
+            max_wait_s=max_wait_s,
+        )
         return Call(job, self.scheduler.submit(job))
 
     async def say(self, request: GenerationRequest | str, **how: Any) -> Call:
@@ -154,7 +150,7 @@ class Rig:
     def swap(self, tag: str) -> Call:
         name = job_id()
         route = Route("nanochat", tag, Vram.OWN)
-        job = Job(name, name, Op.SWAP, route, None, SwapWire())
+        job = Job(id=name, request_id=name, op=Op.SWAP, route=route, request=None, wire=SwapAnswer())
         return Call(job, self.scheduler.submit(job))
 
     async def swapped(self, tag: str) -> str:
@@ -167,7 +163,7 @@ class Rig:
     def outcome(self, call: Call) -> str:
         outcome = self.ended[call.job.id].job.outcome
         assert outcome is not None
-        return outcome.ended.value
+        return outcome.kind.value
 
     def leave(self, call: Call) -> None:
         """The client closes its connection."""

@@ -17,7 +17,7 @@ import torch
 
 from aistack.chunks import GenerationRequest, Message
 from aistack.jobs import events as ev
-from aistack.wire.tokens import ChatCompletion
+from aistack.wire.tokens import ChatAnswer, WholeChat
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, ask
 from tests.unit.engines.nanochat.rig import BOUND_S, Rig
 from tests.unit.run.conftest import Gates, gates
@@ -59,7 +59,7 @@ async def test_swap_while_a_stream_runs(rig: Rig) -> None:
     standing = await rig.gates.entered("1")
     swap = await rig.swap("tiny-bo-hf").end()
     assert swap.body == {"status": "accepted", "current_model": "tiny-ada"}
-    late = await rig.say(WHO, patience=30.0)
+    late = await rig.say(WHO, max_wait_s=30.0)
     assert (late.status, late.body["error"]["code"]) == (503, "draining")
     second = await rig.swap("tiny-ada-hf").end()
     assert (second.status, second.body["error"]["code"]) == (503, "draining")
@@ -86,7 +86,7 @@ async def test_b76_who_stood_in_line_before_the_swap_never_gets_old_weights_afte
     await rig.swapped("tiny-ada")
     stream = await rig.call(ask(COUNT, seed=1)).begun()
     standing = await rig.gates.entered("1")
-    queued = [rig.call(WHO, patience=60.0) for _ in range(3)]
+    queued = [rig.call(WHO, max_wait_s=60.0) for _ in range(3)]
     swap = rig.swap("tiny-bo")
     rig.gates.let_pass(standing)
     answers = [await call.end() for call in (stream, *queued)]
@@ -132,7 +132,7 @@ async def test_b79_b80_b83_a_failed_swap_keeps_the_old_tag(
         await rig.quiet()
         outcome = rig.ended[call.job.id].job.outcome
         assert outcome is not None
-        assert outcome.ended.value == "failed"
+        assert outcome.kind.value == "failed"
         assert outcome.fault is not None
         assert "missing" in outcome.fault.message
         assert str(broken_root) not in outcome.fault.message
@@ -158,7 +158,7 @@ async def test_one_slot_serves_one_at_a_time_and_forgets_who_left(rig: Rig) -> N
     busy = await rig.say(WHO)
     assert (busy.status, busy.body["error"]["code"]) == (503, "slot_busy")
     assert busy.body["error"]["holder"]["op"] == "generate"
-    waiting = [rig.call(question, patience=60.0) for question in (WHO, "你是谁？", "Wer bist du?")]
+    waiting = [rig.call(question, max_wait_s=60.0) for question in (WHO, "你是谁？", "Wer bist du?")]
     rig.leave(waiting[1])
     rig.leave(stream)
     finished = [await waiting[0].end(), await waiting[2].end()]
@@ -175,7 +175,7 @@ async def test_one_slot_serves_one_at_a_time_and_forgets_who_left(rig: Rig) -> N
     assert (over.status, over.body["error"]["code"]) == (400, "context_overflow")
     assert (await rig.say(WHO)).text == ADA[WHO]
 
-    door = await rig.call(WHO, wire=ChatCompletion("c", 1, "tiny-ada", stream=False)).end()
+    door = await rig.call(WHO, wire=WholeChat(ChatAnswer("c", 1, "tiny-ada"))).end()
     assert door.body["choices"][0]["message"]["content"] == ADA[WHO]
     assert door.body["usage"]["completion_tokens"] > 0
     assert rig.pid() == pid
@@ -272,7 +272,7 @@ async def test_conversations_while_the_weights_change_back_and_forth(pair: Rig) 
     async def talk() -> None:
         while not stop.is_set():
             begun = asyncio.get_running_loop().time()
-            call = await pair.say(COUNT, patience=30.0)
+            call = await pair.say(COUNT, max_wait_s=30.0)
             if call.status == 503:
                 assert call.body["error"]["code"] == "draining", json.dumps(call.body)
                 await pair.moved()

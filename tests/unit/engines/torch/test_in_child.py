@@ -24,7 +24,7 @@ from aistack.run.scheduler import Scheduler
 from tests.support.engine_processes import pid_on
 from tests.support.listening import AUDIO, SPOKEN, plain
 from tests.unit.engines.torch.conftest import LONG, NEMO, SENSEVOICE, VAD
-from tests.unit.run.conftest import PlainWire, said
+from tests.unit.run.conftest import PlainStream, PlainWhole, said
 
 DIGITS = AUDIO / "digits-en.wav"
 BOUND_S = 120.0
@@ -39,11 +39,10 @@ SPECS = {
 ENGINES = {"parakeet": ("Parakeet", 3.0), "sensevoice": ("SenseVoice", 1.0)}
 
 
-class NotingWire(PlainWire):
+class NotingWire(PlainStream):
     """Keeps the chunks it is given."""
 
-    def __init__(self, streams: bool) -> None:
-        super().__init__(streams)
+    def __init__(self) -> None:
         self.chunks: list[Any] = []
 
     def frame(self, chunk: Any) -> bytes | None:
@@ -82,9 +81,12 @@ class Service:
         self.scheduler.post(event)
 
     def job(self, engine: str, model: str, path: Path, stream: bool = False, downgrade: str = "") -> Job:
-        wire = NotingWire(stream)
+        wire = NotingWire() if stream else PlainWhole()
         request = TranscriptionRequest(str(path), downgrade=downgrade)
-        return Job(job_id(), "r", Op.TRANSCRIBE, Route(engine, model, Vram.OWN), request, wire)
+        route = Route(engine, model, Vram.OWN)
+        return Job(
+            id=job_id(), request_id="r", op=Op.TRANSCRIBE, route=route, request=request, wire=wire
+        )
 
     async def ask(self, job: Job) -> str:
         outlet = self.scheduler.submit(job)
@@ -128,7 +130,8 @@ async def test_a115_a126_a128_a136_parakeet_then_sensevoice(
 
     job = service.job("parakeet", PARAKEET, LONG, stream=True, downgrade=PARAKEET)
     answer = await service.ask(job)
-    notice, segment = job.wire.chunks  # type: ignore[attr-defined]
+    assert isinstance(job.wire, NotingWire)
+    notice, segment = job.wire.chunks
     assert isinstance(notice, Notice)
     assert isinstance(segment, Segment)
     assert answer == f"~{segment.text}~|{segment.text}."
@@ -143,7 +146,8 @@ async def test_a115_a126_a128_a136_parakeet_then_sensevoice(
     assert service.pid != first
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
-    chunks = job.wire.chunks  # type: ignore[attr-defined]
+    assert isinstance(job.wire, NotingWire)
+    chunks = job.wire.chunks
     assert len(chunks) >= 20
     text = "".join(chunk.lead + chunk.text for chunk in chunks)
     assert answer.endswith(f"~|{text}.")

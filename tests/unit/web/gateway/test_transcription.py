@@ -15,9 +15,11 @@ from aistack.contract.forms import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.errors import internal
 from aistack.jobs.effects import Emit
+from aistack.jobs.model import JobContext
 from aistack.jobs.states import Op
 from aistack.routing.choose import Chosen
-from aistack.web.gateway.transcription import to_hear
+from aistack.web.gateway.transcription import engine_request
+from aistack.wire.base import StreamWire, WholeWire
 from tests.doubles.web import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
 
 PATH = "/v1/audio/transcriptions"
@@ -48,14 +50,20 @@ async def submitted(folder: Path, request: bytes) -> tuple[Submitted, Answered]:
     return job, answered
 
 
+def asked(found: Submitted) -> TranscriptionRequest:
+    """What the engine is asked for."""
+    assert isinstance(found.job.request, TranscriptionRequest)
+    return found.job.request
+
+
 async def test_a56_a75_a_file_alone_is_enough(tmp_path: Path) -> None:
     found, answered = await submitted(tmp_path, ask(headers={"X_Request_ID": "rid.1"}))
     job = found.job
-    assert (job.op, job.request_id, job.patience) == (Op.TRANSCRIBE, "rid.1", 0.0)
+    assert (job.op, job.request_id, job.max_wait_s) == (Op.TRANSCRIBE, "rid.1", 0.0)
     assert job.route.model == "auto"
-    assert job.request == TranscriptionRequest(path=job.request.path)
-    assert not job.wire.streams
-    assert job.context == {"client": "127.0.0.1", "bytes_in": 9, "format": "json"}
+    assert job.request == TranscriptionRequest(path=asked(found).path)
+    assert isinstance(job.wire, WholeWire)
+    assert job.context == JobContext(client="127.0.0.1", bytes_in=9, format="json")
     assert answered.status == 200
     assert "preference-applied" not in answered.headers
 
@@ -73,7 +81,7 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
         whatever="ignored",
     )
     found, _ = await submitted(tmp_path, request)
-    heard = found.job.request
+    heard = asked(found)
     assert heard == TranscriptionRequest(
         heard.path, "de", True, "Ziffern", 0.2, "sieben", granularity="subtitle", batched=True
     )
@@ -81,7 +89,7 @@ async def test_what_the_form_says_reaches_the_engine(tmp_path: Path) -> None:
 
 async def test_translations_translate(tmp_path: Path) -> None:
     found, _ = await submitted(tmp_path, ask("/v1/audio/translations"))
-    assert found.job.request.translate
+    assert asked(found).translate
 
 
 @pytest.mark.parametrize(("stream", "batched"), [("false", True), ("true", False)])
@@ -89,7 +97,7 @@ async def test_batched_by_setting_but_for_streams(tmp_path: Path, stream: str, b
     found, _ = await submitted(tmp_path, ask(stream=stream))
     asked = form(TranscriptionForm, {"stream": [stream], "file": [FilePart("a.wav", "a.wav", 1)]})
     chosen = Chosen(found.job.route, None, True)
-    assert to_hear(asked, chosen, False, batch=True).batched is batched
+    assert engine_request(asked, chosen, False, batch=True).batched is batched
 
 
 @pytest.mark.parametrize(
@@ -106,13 +114,13 @@ async def test_a_stream_is_never_batched_and_downgraded_where_it_must(
     tmp_path: Path, fields: dict[str, str], batched: bool, downgrade: str
 ) -> None:
     found, _ = await submitted(tmp_path, ask(**fields))
-    assert (found.job.request.batched, found.job.request.downgrade) == (batched, downgrade)
-    assert found.job.wire.streams == (fields.get("stream") == "true")
+    assert (asked(found).batched, asked(found).downgrade) == (batched, downgrade)
+    assert isinstance(found.job.wire, StreamWire) == (fields.get("stream") == "true")
 
 
 async def test_prefer_wait_becomes_patience_and_is_confirmed(tmp_path: Path) -> None:
     found, answered = await submitted(tmp_path, ask(headers={"Prefer": "wait=1000"}))
-    assert found.job.patience == 300.0
+    assert found.job.max_wait_s == 300.0
     assert answered.headers["preference-applied"] == "wait=300"
 
 
@@ -146,7 +154,7 @@ async def test_a65_a100_a102_a_bad_field_is_400_and_leaves_no_file(
 
 async def test_a131_the_format_does_not_matter_to_a_stream(tmp_path: Path) -> None:
     found, _ = await submitted(tmp_path, ask(stream="true", response_format="bogus"))
-    assert found.job.wire.streams
+    assert isinstance(found.job.wire, StreamWire)
 
 
 async def test_a137_a_missing_file_is_an_ordinary_400_with_stream_too(tmp_path: Path) -> None:
@@ -166,7 +174,7 @@ async def stream(served: Served, request: bytes, *said: Any) -> Answered:
     raw = await served.connect()
     await raw.send(request)
     found = await served.scheduler.next()
-    wire = found.job.wire
+    wire = found.job.stream
     found.open(wire.head(None))
     for item in said:
         match item:
@@ -231,7 +239,7 @@ async def test_a_stream_is_kept_alive_while_the_model_loads(tmp_path: Path) -> N
         raw = await served.connect()
         await raw.send(ask(stream="true"))
         found = await served.scheduler.next()
-        found.open(found.job.wire.head(None))
+        found.open(found.job.stream.head(None))
         await raw.reader.readuntil(b": ping\n\n")
         found.abort()
         assert await raw.reader.read() == b"\r\n", "the rest of that comment's chunk, and no last one"

@@ -26,7 +26,7 @@ from aistack.jobs.states import Mode, Op
 from aistack.web.answers import json_answer
 from aistack.web.keys import CONFIG, SCHEDULER
 from aistack.web.openapi.operation import Operation
-from aistack.web.queueing import patience, refuse_unread, unread_refusal
+from aistack.web.queueing import queue_wish, refuse_unread, unread_refusal
 from aistack.web.upload import form as intake
 from aistack.web.upload import multipart as forms
 from aistack.web.upload.bodies import read_json
@@ -65,9 +65,9 @@ def mode_of(path: str) -> int:
 async def upload(request: web.Request) -> web.StreamResponse:
     """Takes an upload as the audio handlers do, and tells what came in."""
     settings = request.app[CONFIG]
-    wait = patience(request.headers.getall("Prefer", []), settings.slots)
+    wait = queue_wish(request.headers.getall("Prefer", []), settings.slots)
     snapshot = request.app[SCHEDULER].snapshot
-    refuse_unread(request, snapshot, Op.TRANSCRIBE, wait.seconds > 0, 0.0)
+    refuse_unread(request, snapshot, Op.TRANSCRIBE, wait, 0.0)
     async with receive_audio(request, settings.server) as received:
         assert request.writer.output_size == 0, "a 100 Continue is no part of the answer"
         content = content_of(received.spool.path)
@@ -573,14 +573,14 @@ async def test_the_key_is_looked_at_before_a_body_is_asked_for(tmp_path: Path) -
     ],
 )
 def test_patience(prefer: list[str], seconds: float, applied: str | None) -> None:
-    found = patience(prefer, SlotsSection())
+    found = queue_wish(prefer, SlotsSection())
     assert found.seconds == seconds
     assert found.headers == ((("Preference-Applied", f"wait={applied}"),) if applied else ())
 
 
 def test_patience_by_setting() -> None:
-    assert patience([], SlotsSection(wait_s=12.0)).seconds == 12.0
-    assert patience(["wait=0"], SlotsSection(wait_s=12.0)).seconds == 0.0
+    assert queue_wish([], SlotsSection(wait_s=12.0)).seconds == 12.0
+    assert queue_wish(["wait=0"], SlotsSection(wait_s=12.0)).seconds == 0.0
 
 
 # --- JSON ---
