@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Also for the engine processes: on a small machine several threads of PyTorch fight each other."""
 
 
+@pytest.hookimpl(optionalhook=True)  # contrib/dev/mutants runs pytest without plugins
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

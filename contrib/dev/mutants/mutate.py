@@ -60,7 +60,7 @@ class Mutant:
 def mutants(source: str) -> Iterator[Mutant]:
     """All mutants of a module, in the order of its lines."""
     tree = ast.parse(source)
-    found = sorted(_changes(tree), key=lambda change: change[0])
+    found = sorted(changes(tree), key=lambda change: change[0])
     seen = {ast.unparse(tree)}
     for line, what, make in found:
         undo = make()
@@ -95,7 +95,8 @@ def _put(items: list[N], index: int, value: N | None) -> Change:
     return make
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
+def changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
+    """Line, description and change, for everything that could be changed; nothing is changed yet."""
     line = 0
     for node in _code(tree):
         line = getattr(node, "lineno", line)
