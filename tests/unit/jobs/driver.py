@@ -61,7 +61,8 @@ class Driver:
             case do.Run():
                 told = any(isinstance(effect, do.Cancel) for effect in self.said[job_id])
                 return ev.Stopped(job_id) if told else None
-        return None
+            case _:
+                return None
 
     def answer(self, job_id: str) -> str:
         """What the client got, a letter per effect: Respond, Open, Emit, Close, Abort; Discard."""

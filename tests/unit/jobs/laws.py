@@ -12,6 +12,7 @@ from aistack.jobs import Job, Mode, Op, OutcomeKind, Phase, Reaction, Slot, Snap
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.states import HOLDING, Step
+from tests.unit.jobs.build import FakeWire
 
 if TYPE_CHECKING:
     from tests.unit.jobs.world import World
@@ -202,7 +203,8 @@ def next_view(world: World, effect: do.Effect) -> str:
         case do.AbortStream():
             assert seen == "open", f"AbortStream to a client that has seen {seen}"
             return "aborted"
-    raise AssertionError(effect)
+        case _:
+            raise AssertionError(effect)
 
 
 def check_ending(world: World, job_id: str, outcome: Any) -> None:
@@ -224,6 +226,7 @@ def check_ending(world: World, job_id: str, outcome: Any) -> None:
         assert seen in ("whole 200", "closed"), f"ok, but the client saw {seen}"
     else:
         assert outcome.fault is not None
+        assert isinstance(original.wire, FakeWire)
         clean = original.wire.clean
         told = seen == f"whole {outcome.fault.status}" or seen == ("closed" if clean else "aborted")
         assert told, f"{outcome}, but the client saw {seen}"

@@ -1,4 +1,4 @@
-"""The mutants of contrib/dev/mutants fit the machine as it is: names that it no longer has change nothing."""
+"""The mutants of contrib/dev/mutants fit the machine: a name that it no longer has changes nothing."""
 
 from __future__ import annotations
 

@@ -217,6 +217,9 @@ def test_a_submission_whose_format_breaks_down_leaves_the_world_as_it_was() -> N
 # --- which event stands in ---------------------------------------------------------------------------
 
 
+IN_ORDER = sorted(HOLDING, key=lambda phase: phase.value)
+
+
 def holding(phase: Phase) -> Snapshot:
     state = {Phase.PREPARING: State.ADMITTED}.get(phase) or State[phase.name]
     step = Step.LOAD if phase is Phase.PREPARING else Step.RUN
@@ -224,7 +227,7 @@ def holding(phase: Phase) -> Snapshot:
     return b.with_job(b.service(b.WHISPER), job)
 
 
-@pytest.mark.parametrize("phase", sorted(HOLDING, key=lambda phase: phase.value))
+@pytest.mark.parametrize("phase", IN_ORDER)
 @pytest.mark.parametrize(
     ("event", "kind", "lost"),
     [

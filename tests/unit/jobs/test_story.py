@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from aistack.errors import Code
-from aistack.jobs import OutcomeKind, Phase, Slot, State, handle
+from aistack.jobs import OutcomeKind, Phase, Resident, Slot, State, handle
 from aistack.jobs import events as ev
+from aistack.jobs.model import evolve
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import PARAKEET, WHISPER
 from tests.unit.jobs.conftest import Walk
@@ -20,19 +21,16 @@ def test_the_transitions_of_a_stream() -> None:
     """Every change of column with its event and its time; `since` is when the state began."""
     snapshot = b.service(None)
     told = []
-    for at, event in enumerate(
-        [
-            ev.Submitted(b.listen("a", wire=b.STREAM)),
-            ev.Evicted("a"),
-            ev.Loaded("a"),
-            ev.Produced("a", b.CHUNK),
-            ev.Produced("a", b.CHUNK),
-            ev.Finished("a", b.RESULT),
-        ],
-        start=10,
-    ):
-        stamped = type(event)(**{**event.__dict__, "at": float(at)})
-        reaction = handle(snapshot, stamped)
+    events: list[ev.Submitted | ev.JobEvent] = [
+        ev.Submitted(b.listen("a", wire=b.STREAM)),
+        ev.Evicted("a"),
+        ev.Loaded("a"),
+        ev.Produced("a", b.CHUNK),
+        ev.Produced("a", b.CHUNK),
+        ev.Finished("a", b.RESULT),
+    ]
+    for at, event in enumerate(events, start=10):
+        reaction = handle(snapshot, evolve(event, at=float(at)))
         snapshot = reaction.snapshot
         told += [(t.source, t.event, t.target, t.at, t.job.since) for t in reaction.transitions]
     assert told == [
@@ -175,7 +173,7 @@ WHY = {
     ],
 )
 def test_the_outcome_is_why_it_was_given_up(
-    walk: Start, why: str, before: list[str], last: str, resident: b.Resident | None
+    walk: Start, why: str, before: list[str], last: str, resident: Resident | None
 ) -> None:
     """Whatever the step reports afterwards; and the memory is what the report says."""
     moves, ended, code = WHY[why]
