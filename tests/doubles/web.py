@@ -7,9 +7,9 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from attrs import evolve
@@ -28,13 +28,17 @@ from aistack.web.keys import Reply, nothing
 from aistack.web.openapi.operation import Operation
 from aistack.web.operations import OPERATIONS
 from aistack.wire.base import Answer, StreamHead
+from tests.doubles.wires import PlainWire
 from tests.support.checked import check
 
 BOUND = 10.0
 """Seconds after which a test that waits has failed."""
 
 
-async def soon(waiting: Any) -> Any:
+T = TypeVar("T")
+
+
+async def soon(waiting: Awaitable[T]) -> T:
     """The result of `waiting`, within the bound."""
     return await asyncio.wait_for(waiting, BOUND)
 
@@ -142,12 +146,8 @@ class Listing:
         raise BackendFault(evolve(not_there, status_override=404))
 
 
-class Wireless:
-    """Satisfies a Job; the scripted scheduler never asks it."""
-
-
 def a_job(id: str = "j1", op: Op = Op.TRANSCRIBE, **more: Any) -> Job:
-    return Job(id, "r1", op, Route("fake", "fake-1", Vram.OWN), None, Wireless(), **more)
+    return Job(id, "r1", op, Route("fake", "fake-1", Vram.OWN), None, PlainWire(False), **more)
 
 
 def held(op: Op = Op.CHAT, **more: Any) -> Snapshot:

@@ -22,9 +22,9 @@ from aiohttp import web
 from aistack import __version__
 from aistack.cli import client
 from aistack.cli import main as cli
-from aistack.cli import transcribe as cli_client
 from aistack.cli.exits import BUSY, FAILED, STOPPED
 from aistack.cli.screen import start_screen
+from aistack.cli.status_page import clock
 from aistack.config.addresses import is_open, url_of
 from aistack.jobs.picture import states_page
 from aistack.routing.notes import EngineNote
@@ -162,7 +162,7 @@ def test_a_busy_server_is_tried_again_as_it_asks(
     async def no_sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(client.asyncio, "sleep", no_sleep)
+    monkeypatch.setattr(asyncio, "sleep", no_sleep)
     assert transcribe(audio, "--server", server) == 0
     assert pauses == [5.0, 7.0]
     assert capsys.readouterr().out == "Hello wörld.\n"
@@ -313,7 +313,7 @@ async def test_events_however_the_bytes_are_cut() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.9, "1:05"), (3723, "1:02:03")])
 def test_clock(seconds: float, text: str) -> None:
-    assert cli_client.clock(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_start_screen() -> None:

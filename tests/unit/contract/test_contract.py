@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -130,7 +130,7 @@ def test_every_envelope_is_the_contracts(fault: Fault) -> None:
 def test_the_codes_are_the_closed_list() -> None:
     one_of = attrs.fields(contract.ErrorBody).code.metadata["one_of"]
     assert set(one_of) == {code.value for code in Code}
-    assert {kind.word for kind in ErrorKind} == set(contract.Kind.__args__)
+    assert {kind.word for kind in ErrorKind} == set(get_args(contract.Kind))
 
 
 # --- in: JSON ----------------------------------------------------------------------------------------

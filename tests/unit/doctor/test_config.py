@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aistack.config import Config, InferenceSection, Models, Slots
+from aistack.config import Config, Models, Slots
+from aistack.config.backends import InferenceSection
 from aistack.doctor.config import models, named, read
 from aistack.doctor.findings import GROUPS, Finding, FindingState, as_json, broken, page
 from aistack.engines.base import ModelCard

@@ -60,8 +60,7 @@ async def test_ours_is_gone_before_theirs_runs_and_the_other_way_round(rig: Rig)
     pid = rig.runner._processes["cpu"].pid
     assert pid > 0
     assert await relayed(rig, b"a") == "~a~."
-    assert not rig.runner._processes
-    assert rig.relay.loaded
+    assert (len(rig.runner._processes), rig.relay.loaded) == (0, True)
     await rig.ask({"say": "hello"})
     assert not rig.relay.loaded
     assert rig.relay.evictions >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-from aistack.run import memory_report as vitals
 from aistack.run.memory_report import OurProcess, memory, ps_sizes, resident_sizes
 
 pytestmark = pytest.mark.both_loops
@@ -89,7 +89,7 @@ class Nvml(types.ModuleType):
 
 def with_driver(monkeypatch: pytest.MonkeyPatch, nvml: Nvml) -> Nvml:
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr(vitals.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     return nvml
 
 

@@ -16,7 +16,6 @@ from aistack.jobs import Limits, Op, Phase, Transition
 from aistack.jobs import events as ev
 from aistack.jobs.effects import AbortStream, Emit, OpenStream
 from aistack.jobs.model import evolve
-from aistack.run import runner as runner_module
 from aistack.run.housekeeping import Housekeeping, housekeeping_job
 from aistack.run.outlet import Outlet
 from aistack.run.process import EngineProcess
@@ -93,7 +92,7 @@ async def test_a_spawn_that_raises_cannot_hold_the_slot(
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(runner_module.EngineProcess, "spawn", refuse)
+            patch.setattr(EngineProcess, "spawn", refuse)
             assert await rig.ask(HELLO) in ("503 model_load_failed", "500 internal_error")
         await rig.quiet()
         assert rig.scheduler.snapshot.slots[0].holder is None

@@ -81,6 +81,8 @@ class Call:
                 self.closed = True
             case AbortStream():
                 raise AssertionError("the connection was cut")
+            case other:
+                raise AssertionError(other)
 
     async def begun(self) -> Call:
         """Read up to the first event."""
