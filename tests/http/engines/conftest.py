@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from aistack.run.runner import Runner
+from aistack.run.scheduler import Scheduler
 from aistack.web.keys import SCHEDULER
 from tests.http.engines.direct import Direct
 from tests.http.engines.sounds import EN
@@ -111,8 +113,11 @@ def services(environment: Path, libraries: dict[str, Direct]) -> Iterator[dict[s
 
 def child(service: Service) -> int:
     """The process of the engine that is in the slot."""
-    runner: Any = service.app[SCHEDULER].steps
-    return int(runner._processes["cpu"].pid)
+    scheduler = service.app[SCHEDULER]
+    assert isinstance(scheduler, Scheduler)
+    runner = scheduler.steps
+    assert isinstance(runner, Runner)
+    return runner._processes["cpu"].pid
 
 
 def first(service: Service, engine: str) -> None:

@@ -20,14 +20,16 @@ from typing import Any
 from aistack.config import (
     Config,
     Engines,
-    InferenceSection,
     Models,
+    Server,
+    Slots,
+)
+from aistack.config.backends import (
+    InferenceSection,
     OllamaSection,
     ParakeetSection,
     QwenTtsSection,
     SensevoiceSection,
-    Server,
-    Slots,
 )
 from aistack.config.observability import ObservabilitySection
 from aistack.jobs.model import Snapshot, Transition

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 from attrs import fields_dict
 
-from aistack.config import InferenceSection
-from aistack.observe.job_line import job_ids
-from aistack.web.internal.body import (
+from aistack.config.backends import InferenceSection
+from aistack.contract.internal import (
     CONTENT_MAX,
     MESSAGES_MAX,
     TEMPERATURE_MAX,
@@ -25,6 +24,7 @@ from aistack.web.internal.body import (
     TOP_K_MAX,
     TOTAL_MAX,
 )
+from aistack.observe.job_line import job_ids
 from tests.http.gateway.client import Answer
 from tests.http.gateway.service import Service, running
 from tests.support.listening import ROOT

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.pull.conftest import BOUND_S, ROOT, Running, cached, command, environment
+from tests.http.pull.conftest import BOUND_S, Running, cached, command, environment
+from tests.support.listening import ROOT
 
 WHOLE = {"config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.json"}
 
