@@ -145,17 +145,6 @@ def structure(plain: Any, cls: Any) -> Any:
         raise BackendFault(_wrong(exc)) from exc
 
 
-def from_json(body: bytes, cls: Any) -> Any:
-    """As `structure`, from the bytes of a body. Raises BackendFault: 400, `invalid_body` too."""
-    try:
-        plain = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise BackendFault(malformed("The body is not valid JSON.", Code.INVALID_BODY)) from exc
-    if not isinstance(plain, dict):
-        raise BackendFault(malformed("The body must be a JSON object.", Code.INVALID_BODY))
-    return structure(plain, cls)
-
-
 def _wrong(exc: BaseException) -> Fault:
     """The fault for the first thing cattrs found wrong, with the path to it."""
     path: list[str] = []

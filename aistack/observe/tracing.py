@@ -23,7 +23,6 @@ from aistack.observe.phases import Phases, Timed
 log = structlog.get_logger("aistack.tracing")
 
 CLOSE_MS = 2000
-CARRIED = ("traceparent", "tracestate")
 PARENTS_MAX = 10_000
 """Contexts of jobs that have not ended; more than can be in the book."""
 

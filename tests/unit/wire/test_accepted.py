@@ -8,7 +8,7 @@ import pytest
 
 from aistack import errors
 from aistack.chunks import Accepted
-from aistack.contract.converters import from_json
+from aistack.contract.converters import structure
 from aistack.contract.public import SwapAccepted
 from aistack.wire.accepted import SwapAnswer
 
@@ -17,8 +17,9 @@ from aistack.wire.accepted import SwapAnswer
 def test_the_answer(status: str) -> None:
     answer = SwapAnswer().body((), Accepted(status, "d20"))
     assert answer.status == 202
-    assert json.loads(answer.body) == {"status": status, "current_model": "d20"}
-    assert from_json(answer.body, SwapAccepted).status == status
+    sent = json.loads(answer.body)
+    assert sent == {"status": status, "current_model": "d20"}
+    assert structure(sent, SwapAccepted).status == status
 
 
 def test_it_is_no_stream() -> None:
