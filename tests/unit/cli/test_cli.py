@@ -12,7 +12,7 @@ import sys
 import threading
 import urllib.request
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from aistack.jobs.picture import states_page
 from aistack.routing.notes import EngineNote
 from tests.doubles import stub_service
 from tests.doubles.stub_service import HELLO, Script, delta, plain, refuse, stream
+from tests.support.signals import as_at_a_terminal, as_in_the_background
 from tests.unit.observe.test_log import restored
 
 __all__ = ["restored"]
@@ -355,6 +356,18 @@ class Served:
     """`aistack serve` with the scripted service, its screen read."""
 
     def __init__(self, *argv: str, **env: str) -> None:
+        with as_at_a_terminal():
+            self._start(argv, env)
+
+    @classmethod
+    def in_the_background(cls, *argv: str) -> Served:
+        """As a script starts it with `&`."""
+        served = cls.__new__(cls)
+        with as_in_the_background():
+            served._start(argv, {})
+        return served
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.doubles.stub_service", "serve", *argv],
             stdout=subprocess.PIPE,
@@ -388,6 +401,7 @@ def messages(out: str) -> list[str]:
     return [json.loads(line)["message"] for line in out.splitlines()]
 
 
+@pytest.mark.interrupts
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_shows_its_screen_and_stops_on_a_signal(number: signal.Signals) -> None:
     served = Served("--port", "0", AISTACK_SEVER__LISTEN="typo")
@@ -402,6 +416,7 @@ def test_serve_shows_its_screen_and_stops_on_a_signal(number: signal.Signals) ->
     assert messages(out) == ["unknown environment variable ignored", "listening", "stopping"]
 
 
+@pytest.mark.interrupts
 def test_a_second_ctrl_c_does_not_wait() -> None:
     served = Served("--port", "0", AISTACK_SLOTS__PRELOAD="stubborn")
     served.until("Ctrl-C")
@@ -411,6 +426,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert code == STOPPED == 130
 
 
+@pytest.mark.interrupts
 def test_a_second_sigterm_leaves_the_drain_alone() -> None:
     served = Served("--port", "0", AISTACK_SLOTS__PRELOAD="stubborn")
     served.until("Ctrl-C")
@@ -420,6 +436,20 @@ def test_a_second_sigterm_leaves_the_drain_alone() -> None:
     code, out, _ = served.end(signal.SIGINT)
     assert code == 130
     assert messages(out).count("stopping") == 1
+
+
+@pytest.mark.interrupts
+def test_in_the_background_ctrl_c_is_not_meant_for_it() -> None:
+    """SIGINT is ignored there from the start, and stays so; SIGTERM ends the service."""
+    served = Served.in_the_background("--port", "0")
+    address = re.search(r"listens on (\S+)", served.until("Ctrl-C"))
+    assert address is not None
+    served.process.send_signal(signal.SIGINT)
+    with urllib.request.urlopen(f"{address[1]}/health", timeout=10) as response:
+        assert response.status == 200
+    code, out, _ = served.end(signal.SIGTERM)
+    assert code == 0
+    assert [json.loads(line).get("signal") for line in out.splitlines()] == [None, "SIGTERM"]
 
 
 def test_a_port_in_use_is_one_sentence(server: str) -> None:
