@@ -171,7 +171,7 @@ def test_models(client: openai.OpenAI) -> None:
 # --- failures ---------------------------------------------------------------------------
 
 
-def test_a400(client: openai.OpenAI) -> None:
+def test_a_400(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model=MODEL, file=("a.wav", b"this is no audio" * 99))
     error = refused.value
@@ -186,7 +186,7 @@ def test_a400(client: openai.OpenAI) -> None:
     assert unknown.value.code == "model_not_found"
 
 
-def test_a413(scripted: openai.OpenAI) -> None:
+def test_a_413(scripted: openai.OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         scripted.audio.transcriptions.create(model="fake-small", file=acts({"fail": "oom"}))
     error = refused.value
@@ -196,7 +196,7 @@ def test_a413(scripted: openai.OpenAI) -> None:
     assert "Not enough memory" in error.message
 
 
-def test_a500_is_sent_once_only(fake: Server, scripted: openai.OpenAI) -> None:
+def test_a_500_is_sent_once_only(fake: Server, scripted: openai.OpenAI) -> None:
     before = sent(fake, 500)
     with pytest.raises(openai.InternalServerError) as failed:
         scripted.audio.transcriptions.create(model="fake-small", file=acts({"fail": "bug"}))
