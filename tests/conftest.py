@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-try:
-    import uvloop
-except ImportError:  # not on Windows and PyPy
-    uvloop = None  # type: ignore[assignment]
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Also for the engine processes: on a small machine several threads of PyTorch fight each other."""
 
+UVLOOP = importlib.util.find_spec("uvloop") is not None
+"""False on Windows and PyPy."""
 
+
+@pytest.hookimpl(optionalhook=True)  # contrib/dev/mutants runs pytest without plugins
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """asyncio's own loop everywhere; production's too for tests marked `both_loops`, because sockets and
     subprocesses behave differently on each."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if uvloop is not None and item.get_closest_marker("both_loops"):
+    if UVLOOP and item.get_closest_marker("both_loops"):
+        import uvloop
+
         factories["uvloop"] = uvloop.new_event_loop
     return factories
 

@@ -109,7 +109,11 @@ async def _serve_until_told(
 
 
 def _watch_signals(stop: asyncio.Event, grace_s: float) -> None:
-    """The first SIGTERM or SIGINT drains; a SIGINT after that ends it at once."""
+    """The first SIGTERM or SIGINT drains; a SIGINT after that ends it at once.
+
+    A SIGINT that was ignored at the start stays ignored: in the background of a script, Ctrl-C is meant
+    for the program in the foreground.
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
@@ -124,7 +128,8 @@ def _watch_signals(stop: asyncio.Event, grace_s: float) -> None:
             loop.call_later(ABORT_S, _end_now)
             task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    for number in (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGINT):
         try:
             loop.add_signal_handler(number, on, number)
         except NotImplementedError:  # Windows

@@ -1,4 +1,4 @@
-"""Scripted backends with gates, for tests and `aistack serve --fake`. Never proof of a real engine.
+"""A scripted engine with gates, for tests and `aistack serve --fake`. Never proof of a real engine.
 
 A fake engine takes the uploaded file as its script if it is a JSON list, one object an act:
 
@@ -18,33 +18,25 @@ AISTACK_FAKE_GATES: the engine writes the gate's name and a newline, and reads o
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from aistack.chunks import (
-    Head,
     ModelSpec,
-    Piece,
     Progress,
     Report,
     Segment,
-    Tail,
     Transcript,
     TranscriptionRequest,
-    Vram,
     Word,
 )
-from aistack.contract.relay_request import RelayRequest
 from aistack.engines.base import CancelToken, ModelCard, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, unreadable_audio
 
@@ -172,56 +164,3 @@ def pass_gate(name: str, cancel: CancelToken | None) -> None:
                 return
             if cancel is not None and cancel.is_set():
                 return
-
-
-@frozen
-class ScriptedCall(RelayRequest):
-    """A call and what a FakeRelay is to do for it."""
-
-    acts: tuple[object, ...] = ()
-    """Bytes to send, events to wait for, a Tail, exceptions to raise."""
-
-
-class FakeRelay:
-    """A relay that plays the script of its call.
-
-    `entered` is set when a run begins, `closed` counts runs that were cancelled, `loaded` is the
-    foreign memory that `evict` gives back.
-    """
-
-    def __init__(self, name: str = "fake-relay", vram: Vram = Vram.EXTERNAL) -> None:
-        self.name = name
-        self.provider = "FakeRelay"
-        self.vram = vram
-        self.entered = asyncio.Event()
-        self.closed = 0
-        self.loaded = False
-        self.evictions = 0
-
-    async def run(self, request: ScriptedCall) -> AsyncGenerator[Any, None]:
-        self.entered.set()
-        self.loaded = True
-        try:
-            yield Head(200, (("Content-Type", "application/octet-stream"),))
-            for act in request.acts:
-                match act:
-                    case bytes():
-                        yield Piece(act)
-                    case asyncio.Event():
-                        await asyncio.wait_for(act.wait(), GATE_S)
-                    case Tail():
-                        yield act
-                    case Exception():
-                        raise act
-                    case _:
-                        raise ValueError(f"no such act: {act}")
-        except (asyncio.CancelledError, GeneratorExit):
-            self.closed += 1
-            raise
-
-    async def evict(self) -> None:
-        self.evictions += 1
-        self.loaded = False
-
-    def kind_of(self, exc: BaseException) -> ErrorKind | None:
-        return ErrorKind.NETWORK if isinstance(exc, ConnectionError) else None

@@ -140,5 +140,3 @@ JobEvent = (
 """Events about one job already submitted, looked up by (phase, type)."""
 
 Event = Submitted | JobEvent | Vanished | DrainBegan | DrainExpired
-FINAL_REPORTS = (Evicted, Loaded, Finished, Failed, Stopped)
-"""What ends a step: exactly one of these comes for each."""

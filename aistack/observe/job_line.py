@@ -17,15 +17,16 @@ INFERENCE = (Op.GENERATE, Op.SWAP)
 """Jobs of the internal API, whose lines also carry what its callers' logging standard requires."""
 
 
+IDS = ("trace_id", "session_trace_id", "user_id")
+"""Fields of a job's context that go onto every line about it, beside the job's own ids."""
+
+
 def job_ids(job: Job) -> dict[str, str]:
     """The ids every line about a job carries."""
-    context = job.context
-    ids = {
+    ids: dict[str, str | None] = {
         "job_id": job.id,
         "request_id": job.request_id,
-        "trace_id": context.trace_id,
-        "session_trace_id": context.session_trace_id,
-        "user_id": context.user_id,
+        **{name: getattr(job.context, name) for name in IDS},
     }
     return {name: value for name, value in ids.items() if value is not None}
 

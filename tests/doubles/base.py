@@ -198,6 +198,7 @@ class Double:
         match bad.do:
             case "hang":
                 await asyncio.wait_for(asyncio.Event().wait(), BOUND_S)
+                raise AssertionError("nobody sets it")
             case "slow":
                 await asyncio.sleep(bad.seconds)
                 return await handler(request)
@@ -220,7 +221,8 @@ class Double:
                 return web.Response()
             case "stall" | "cut" | "end":
                 return await self._half(request, bad)
-        raise ValueError(f"no such bad day: {bad.do}")
+            case _:
+                raise ValueError(f"no such bad day: {bad.do}")
 
     async def _half(self, request: web.Request, bad: Bad) -> web.StreamResponse:
         """Headers and the beginning of a body as this path would send it, then the bad end."""

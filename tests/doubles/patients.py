@@ -6,18 +6,20 @@ import ctypes
 import os
 import sys
 import threading
-from typing import Any
+
+from aistack.engines.base import ModelCard
+from aistack.engines.fake import FakeEngine
 
 
-class Healthy:
+class Healthy(FakeEngine):
     provider = "Healthy"
     install = "pip install healthy"
     requires: tuple[str, ...] = ("attrs",)
 
-    def cards(self) -> tuple[Any, ...]:
+    def cards(self) -> tuple[ModelCard, ...]:
         return ()
 
-    def warm(self) -> Any:
+    def warm(self) -> None:
         print("a library that greets on stdout")  # noqa: T201 - as some do
 
 
@@ -26,17 +28,17 @@ class Missing(Healthy):
 
 
 class Segfault(Healthy):
-    def warm(self) -> Any:
+    def warm(self) -> None:
         ctypes.string_at(0)
 
 
 class Hanging(Healthy):
-    def warm(self) -> Any:
+    def warm(self) -> None:
         threading.Event().wait(60)
 
 
 class Leaving(Healthy):
-    def warm(self) -> Any:
+    def warm(self) -> None:
         sys.stderr.write("something went wrong\nand this is the last line\n")
         sys.stderr.flush()
         os._exit(7)
@@ -45,7 +47,7 @@ class Leaving(Healthy):
 class Unloadable(Healthy):
     """As torchaudio's CUDA build beside a torch for processors."""
 
-    def warm(self) -> Any:
+    def warm(self) -> None:
         try:
             ctypes.CDLL("libc10_cuda_made_up.so")
         except OSError as exc:
@@ -53,5 +55,5 @@ class Unloadable(Healthy):
 
 
 class Quitting(Healthy):
-    def warm(self) -> Any:
+    def warm(self) -> None:
         sys.exit("not on this machine")

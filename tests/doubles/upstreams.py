@@ -40,6 +40,11 @@ class Upstreams:
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(BOUND_S)
 
+    @property
+    def addresses(self) -> dict[str, Any]:
+        """The sections of a configuration that name these two."""
+        return {"ollama": {"url": self.ollama.url}, "qwen_tts": {"url": self.omni.url}}
+
     def until(self, double: Double, holds: Callable[[], bool]) -> None:
         """Wait until `holds()`; looked at whenever a call to `double` comes or ends."""
         self.call(double.until(holds, BOUND_S))

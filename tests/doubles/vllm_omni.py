@@ -15,6 +15,7 @@ import email
 import json
 import math
 import struct
+from email.message import Message
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -80,6 +81,12 @@ class Refused(Exception):
         self.status, self.kind, self.message, self.param = status, kind, message, param
 
 
+def _data(part: Message) -> bytes:
+    data = part.get_payload(decode=True)
+    assert isinstance(data, bytes)
+    return data
+
+
 class VllmOmni(Double):
     """`served` are the names it answers to; `checkpoint` is the task its weights are made for."""
 
@@ -133,13 +140,14 @@ class VllmOmni(Double):
         form = email.message_from_bytes(head + await request.read())
         parts = {
             part.get_param("name", header="content-disposition"): part
-            for part in (form.get_payload() if form.is_multipart() else [])
+            for part in form.walk()
+            if not part.is_multipart()
         }
         if "name" not in parts or "audio_sample" not in parts:
             return error(400, "BadRequestError", "audio_sample, consent and name are required")
-        name = parts["name"].get_payload(decode=True).decode()
+        name = _data(parts["name"]).decode()
         sample = parts["audio_sample"]
-        size = len(sample.get_payload(decode=True))
+        size = len(_data(sample))
         self.uploaded[name] = {
             "name": name,
             "file_size": size,

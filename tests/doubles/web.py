@@ -7,9 +7,9 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from attrs import evolve
@@ -33,7 +33,10 @@ BOUND = 10.0
 """Seconds after which a test that waits has failed."""
 
 
-async def soon(waiting: Any) -> Any:
+T = TypeVar("T")
+
+
+async def soon(waiting: Awaitable[T]) -> T:
     """The result of `waiting`, within the bound."""
     return await asyncio.wait_for(waiting, BOUND)
 

@@ -116,7 +116,9 @@ def run_node(node_folder: Path) -> Run:
     def run(script: Path, server: Server, case: str) -> Any:
         client = shutil.copy(script, node_folder)
         return json.loads(
-            command("node", client, server.url, case, str(AUDIO), cwd=node_folder, bound_s=2 * BOUND_S)
+            command(
+                "node", str(client), server.url, case, str(AUDIO), cwd=node_folder, bound_s=2 * BOUND_S
+            )
         )
 
     return run

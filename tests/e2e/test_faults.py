@@ -20,8 +20,12 @@ WAYS = ("close", "reset", "half_close")
 IDS = iter(range(10**6))
 
 
-def asked(*acts: dict[str, Any], prefer: bool = False, **fields: str) -> tuple[str, bytes]:
+def asked(
+    *acts: dict[str, Any], prefer: bool = False, stream: str = "", **fields: str
+) -> tuple[str, bytes]:
     """A request with an id of its own, and the id."""
+    if stream:
+        fields["stream"] = stream
     request_id = f"fault-{next(IDS)}"
     headers = {"X-Request-ID": request_id, **(WAIT if prefer else {})}
     return request_id, script(*acts, headers=headers, **fields)
@@ -89,8 +93,7 @@ def test_a154_who_leaves_while_the_model_loads(fake: Server, way: str) -> None:
 @pytest.mark.parametrize("stream", ["", "true"])
 def test_a113_a153_who_leaves_while_it_runs(fake: Server, stream: str, engine: str, way: str) -> None:
     act = {"gate": "run"} if engine == "willing" else {"hang": "run"}
-    fields = {"stream": stream} if stream else {}
-    request_id, request = asked({"say": "one"}, act, *SAY, **fields)
+    request_id, request = asked({"say": "one"}, act, *SAY, stream=stream)
     before = [process.pid for process in fake.engines]
     talk = fake.begin(request)
     at_gate = fake.gates.entered("run")
@@ -113,7 +116,7 @@ def test_a113_a153_who_leaves_while_it_runs(fake: Server, stream: str, engine: s
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("stream", ["", "true"])
 def test_who_leaves_after_the_answer(fake: Server, stream: str, way: str) -> None:
-    request_id, request = asked(*SAY, **({"stream": stream} if stream else {}))
+    request_id, request = asked(*SAY, stream=stream)
     talk = fake.begin(request)
     said = talk.reply()
     getattr(talk, way)()
@@ -237,7 +240,8 @@ def test_an_engine_that_hangs(impatient: Server) -> None:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return psutil.wait_procs(processes, timeout=10)[1] == []
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return not alive
 
 
 def test_sigterm_lets_a_stream_finish_within_the_grace() -> None:

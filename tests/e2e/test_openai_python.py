@@ -73,13 +73,15 @@ def test_transcribe_verbose_json(client: openai.OpenAI) -> None:
         model=MODEL, file=EN, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert plain(heard.text) == plain(WORDS)
-    assert (heard.language, heard.duration) == ("en", pytest.approx(2.76, abs=0.05))
+    assert heard.language == "en"
+    assert heard.duration == pytest.approx(2.76, abs=0.05)
     assert heard.segments is not None
     assert heard.words is not None
     assert "".join(segment.text for segment in heard.segments).split() == heard.text.split()
     assert [word.word for word in heard.words] == heard.text.split()
     assert all(0 <= word.start <= word.end <= heard.duration for word in heard.words)
-    assert all(segment.tokens is not None and segment.seek is not None for segment in heard.segments)
+    told = [segment.model_dump() for segment in heard.segments]
+    assert all(each["tokens"] is not None and each["seek"] is not None for each in told)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_models(client: openai.OpenAI) -> None:
 # --- failures ---------------------------------------------------------------------------
 
 
-def test_a400(client: openai.OpenAI) -> None:
+def test_a_400(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model=MODEL, file=("a.wav", b"this is no audio" * 99))
     error = refused.value
@@ -184,7 +186,7 @@ def test_a400(client: openai.OpenAI) -> None:
     assert unknown.value.code == "model_not_found"
 
 
-def test_a413(scripted: openai.OpenAI) -> None:
+def test_a_413(scripted: openai.OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         scripted.audio.transcriptions.create(model="fake-small", file=acts({"fail": "oom"}))
     error = refused.value
@@ -194,7 +196,7 @@ def test_a413(scripted: openai.OpenAI) -> None:
     assert "Not enough memory" in error.message
 
 
-def test_a500_is_sent_once_only(fake: Server, scripted: openai.OpenAI) -> None:
+def test_a_500_is_sent_once_only(fake: Server, scripted: openai.OpenAI) -> None:
     before = sent(fake, 500)
     with pytest.raises(openai.InternalServerError) as failed:
         scripted.audio.transcriptions.create(model="fake-small", file=acts({"fail": "bug"}))

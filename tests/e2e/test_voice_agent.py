@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from contrib.dev.bench.voice_agent import OPS, Report, Vitals, run
+from contrib.dev.bench.soak import Vitals
+from contrib.dev.bench.voice_agent import OPS, Report, run
 
 
 @pytest.mark.parametrize("voice", ["espeak", "sleeping"])

@@ -167,6 +167,7 @@ def encode(path: Path, samples: np.ndarray, kind: str = "", video: bool = False)
     container, codec, rate = FORMATS[kind or path.suffix[1:]]
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate = 64_000
         if video:
             picture = out.add_stream("mpeg4", rate=5)
@@ -190,6 +191,7 @@ def film(path: Path, container: str = "mp4", codec: str = "mpeg4", layout: str =
     frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream(codec, rate=5)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 64, layout
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

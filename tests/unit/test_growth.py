@@ -48,12 +48,12 @@ def streamed(pieces: list[bytes]) -> None:
 def kept(count: int) -> None:
     """A whole answer out of so many chunks, up to the wire."""
     job = Job(
-        "j",
-        "r",
-        Op.TRANSCRIBE,
-        Route("whisper", "m", Vram.OWN),
-        None,
-        WholeTranscript("json", "m"),
+        id="j",
+        request_id="r",
+        op=Op.TRANSCRIBE,
+        route=Route("whisper", "m", Vram.OWN),
+        request=None,
+        wire=WholeTranscript("json", "m"),
         state=State.RUNNING,
         slot="cpu",
         step=Step.RUN,

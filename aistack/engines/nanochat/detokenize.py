@@ -21,6 +21,14 @@ HELD_MAX = 4
 """A character has four bytes at most: what is none after so many tokens will never be one."""
 
 
+class Vocabulary(Protocol):
+    """What a window needs of a tokenizer."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """The text of the tokens."""
+        ...
+
+
 class Decoder(Protocol):
     """The text of one answer."""
 
@@ -55,7 +63,7 @@ class WindowDecoder:
     here, for the library gives up on a whole run of them if one is wrong.
     """
 
-    def __init__(self, tokenizer: Tokenizer, fallback: Mapping[int, int]) -> None:
+    def __init__(self, tokenizer: Vocabulary, fallback: Mapping[int, int]) -> None:
         self._tokenizer = tokenizer
         self._fallback = fallback
         self._after_byte = [number for number, value in fallback.items() if value == ord("a")]
@@ -88,8 +96,7 @@ class WindowDecoder:
         return self._decode(self._before + self._new)[len(self._decode(self._before)) :]
 
     def _decode(self, tokens: list[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False) if tokens else ""
-        return text
+        return self._tokenizer.decode(tokens, skip_special_tokens=False) if tokens else ""
 
 
 class Detokenizer:

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import tempfile
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 
 async def health(request: web.Request) -> web.Response:
@@ -22,6 +22,7 @@ async def upload(request: web.Request) -> web.Response:
     size = 0
     with tempfile.TemporaryFile() as file:
         while (part := await reader.next()) is not None:
+            assert isinstance(part, BodyPartReader)
             while chunk := await part.read_chunk(262144):
                 await asyncio.to_thread(file.write, chunk)
                 size += len(chunk)

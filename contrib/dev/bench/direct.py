@@ -46,7 +46,7 @@ class Whisper:
                 yield from (segment.text for segment in found)
 
     def heard(self, audio: Any, language: str | None) -> tuple[Any, Any]:
-        return self.model.transcribe(
+        segments, info = self.model.transcribe(
             audio,
             language=language,
             beam_size=5,
@@ -54,6 +54,7 @@ class Whisper:
             word_timestamps=True,
             temperature=0.0,
         )
+        return segments, info
 
 
 class Sphinx:
@@ -95,7 +96,8 @@ def main() -> None:
     os.nice(int(nice))
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    library = {"whisper": Whisper, "sphinx": Sphinx}[engine](model)
+    libraries: dict[str, type[Whisper | Sphinx]] = {"whisper": Whisper, "sphinx": Sphinx}
+    library = libraries[engine](model)
     for line in sys.stdin:
         order = json.loads(line)
         answer: dict[str, object] = {}

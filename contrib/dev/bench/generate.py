@@ -122,7 +122,7 @@ class Api:
     def leave(self, text: str, tokens: int) -> tuple[float, float]:
         """Seconds from closing the connection in mid-stream to a free slot, as /stats tells it, and
         seconds a token takes."""
-        times = []
+        times: list[float] = []
         connection = self.begin(text, tokens)
         response = connection.getresponse()
         while len(times) < 12:

@@ -82,13 +82,13 @@ def free_port() -> int:
 
 def times(source: Path, seconds: float) -> int:
     """How often `source` must be said to last `seconds`."""
-    with wave.open(str(source)) as wav:
+    with wave.open(str(source), "rb") as wav:
         return math.ceil(seconds * wav.getframerate() / wav.getnframes())
 
 
 def repeated(source: Path, seconds: float) -> bytes:
     """A WAV of at least `seconds`, made of whole repetitions of `source`."""
-    with wave.open(str(source)) as wav:
+    with wave.open(str(source), "rb") as wav:
         params, frames = wav.getparams(), wav.readframes(wav.getnframes())
     out = io.BytesIO()
     with wave.open(out, "wb") as wav:

@@ -1,6 +1,6 @@
 """CPU time of `handle`: the machine is asked about every chunk of every job, so it must cost nothing.
 
-    python contrib/dev/bench/machine.py [--json FILE] [--repeat 5]
+    python -m contrib.dev.bench.machine [--json FILE] [--repeat 5]
 
 Prints events per CPU second (best of the repeats) beside the target. Times are of this process's CPU, so
 a busy machine does not blur them. Each event is stamped by `evolve` first, as the scheduler does.

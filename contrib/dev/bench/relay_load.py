@@ -53,6 +53,20 @@ class Connection(asyncio.Protocol):
         self.room.set()
         self.some = asyncio.Event()
         """Set once a few tokens have come."""
+        self._reset(stamped=False)
+
+    def _reset(self, stamped: bool) -> None:
+        self.head = b""
+        self.kept = b""
+        self.end = b""
+        self.status = 0
+        self.first = 0
+        self.first_token = 0
+        self.last = 0
+        self.size = 0
+        self.need: int | None = None
+        self.stamped = stamped
+        self.tokens: list[int] = []
 
     @classmethod
     async def to(cls, port: int) -> Connection:
@@ -112,11 +126,7 @@ class Connection(asyncio.Protocol):
         return self.size >= self.need if self.need is not None else self.end.endswith(END)
 
     def begin(self, stamped: bool) -> None:
-        self.head = self.kept = self.end = b""
-        self.status = self.first = self.first_token = self.last = self.size = 0
-        self.need: int | None = None
-        self.stamped = stamped
-        self.tokens: list[int] = []
+        self._reset(stamped)
         self.over = asyncio.get_running_loop().create_future()
 
     async def ask(

@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -84,11 +85,12 @@ def settled(server: Server) -> None:
 
 def memory(server: Server) -> tuple[float, float, float, float]:
     """RSS and PSS of the gateway, then of its children together, MB."""
-    found = []
-    for group in (server.tree[:1], server.tree[1:]):
-        info = [process.memory_full_info() for process in group]
-        found += [sum(each.rss for each in info) / 1e6, sum(each.pss for each in info) / 1e6]
-    return tuple(found)  # type: ignore[return-value]
+
+    def sizes(group: Sequence[psutil.Process]) -> tuple[float, float]:
+        found = [process.memory_full_info() for process in group]
+        return sum(each.rss for each in found) / 1e6, sum(each.pss for each in found) / 1e6
+
+    return *sizes(server.tree[:1]), *sizes(server.tree[1:])
 
 
 ALONE = """
@@ -138,7 +140,7 @@ def alone(name: str) -> tuple[float, float]:
         text=True,
         cwd=ROOT,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: os.nice(10) and None,  # type: ignore[func-returns-value]
+        preexec_fn=lambda: os.nice(10),
     ).stdout
     imported, loaded = json.loads(out.strip().splitlines()[-1])
     return imported, loaded

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+N = TypeVar("N", bound=ast.AST)
 
 Change = Callable[[], Callable[[], None]]
 """Makes one change in the tree and returns what undoes it."""
@@ -20,7 +23,7 @@ ENUMS = {
     "ErrorKind": ("NETWORK", "MALFORMED", "OVERFLOW", "CANCELLED", "UNKNOWN"),
     "Code": ("NOT_CONFIGURED", "MODEL_LOAD_FAILED", "LOAD_COOLING_DOWN", "SLOT_BUSY"),
 }
-OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
     ast.Lt: ast.LtE,
@@ -31,6 +34,8 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.IsNot: ast.Is,
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
+}
+OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.And: ast.Or,
     ast.Or: ast.And,
     ast.Add: ast.Sub,
@@ -55,7 +60,7 @@ class Mutant:
 def mutants(source: str) -> Iterator[Mutant]:
     """All mutants of a module, in the order of its lines."""
     tree = ast.parse(source)
-    found = sorted(_changes(tree), key=lambda change: change[0])
+    found = sorted(changes(tree), key=lambda change: change[0])
     seen = {ast.unparse(tree)}
     for line, what, make in found:
         undo = make()
@@ -75,7 +80,7 @@ def _set(owner: object, name: str, value: object) -> Change:
     return make
 
 
-def _put(items: list[ast.AST], index: int, value: ast.AST | None) -> Change:
+def _put(items: list[N], index: int, value: N | None) -> Change:
     """Replace an item of a list, or drop it."""
 
     def make() -> Callable[[], None]:
@@ -90,7 +95,8 @@ def _put(items: list[ast.AST], index: int, value: ast.AST | None) -> Change:
     return make
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
+def changes(tree: ast.Module) -> Iterator[tuple[int, str, Change]]:
+    """Line, description and change, for everything that could be changed; nothing is changed yet."""
     line = 0
     for node in _code(tree):
         line = getattr(node, "lineno", line)
@@ -116,13 +122,13 @@ def _of(node: ast.AST) -> Iterator[tuple[str, Change]]:
     """The changes of one node."""
     match node:
         case ast.Compare(ops=ops):
-            for index, op in enumerate(ops):
-                swapped = OPERATORS[type(op)]
-                yield f"{type(op).__name__} -> {swapped.__name__}", _put(ops, index, swapped())  # type: ignore[arg-type]
+            for index, each in enumerate(ops):
+                other = COMPARISONS[type(each)]
+                yield f"{type(each).__name__} -> {other.__name__}", _put(ops, index, other())
         case ast.BoolOp(op=op, values=values):
             yield "and <-> or", _set(node, "op", OPERATORS[type(op)]())
             for index in range(len(values)):
-                yield f"drop operand {index}", _put(values, index, None)  # type: ignore[arg-type]
+                yield f"drop operand {index}", _put(values, index, None)
         case ast.BinOp(op=op) if type(op) in OPERATORS:
             swapped = OPERATORS[type(op)]
             yield f"{type(op).__name__} -> {swapped.__name__}", _set(node, "op", swapped())
@@ -132,41 +138,43 @@ def _of(node: ast.AST) -> Iterator[tuple[str, Change]]:
             yield f"{value} -> {value + 1}", _set(node, "value", value + 1)
         case ast.Attribute(value=ast.Name(id=enum), attr=member) if member in ENUMS.get(enum, ()):
             members = ENUMS[enum]
-            other = members[(members.index(member) + 1) % len(members)]
-            yield f"{enum}.{member} -> {other}", _set(node, "attr", other)
+            next_one = members[(members.index(member) + 1) % len(members)]
+            yield f"{enum}.{member} -> {next_one}", _set(node, "attr", next_one)
         case ast.Name(id=name) if name in NAMES:
             yield f"{name} -> {NAMES[name]}", _set(node, "id", NAMES[name])
         case ast.comprehension(ifs=ifs):
             for index in range(len(ifs)):
-                yield "drop the filter", _put(ifs, index, None)  # type: ignore[arg-type]
+                yield "drop the filter", _put(ifs, index, None)
         case ast.Call():
             yield from _of_call(node)
         case ast.If() | ast.IfExp():
             yield "negate the condition", _set(node, "test", _not(node.test))
         case ast.While():
             yield "run never", _set(node, "test", ast.Constant(False))
+        case _:
+            pass
     yield from _of_blocks(node)
 
 
 def _of_call(node: ast.Call) -> Iterator[tuple[str, Change]]:
     for index, keyword in enumerate(node.keywords):
-        yield f"drop {keyword.arg}=", _put(node.keywords, index, None)  # type: ignore[arg-type]
+        yield f"drop {keyword.arg}=", _put(node.keywords, index, None)
     for index, argument in enumerate(node.args):
         if isinstance(argument, ast.Starred) or len(node.args) > 1:
-            yield f"drop argument {index}", _put(node.args, index, None)  # type: ignore[arg-type]
+            yield f"drop argument {index}", _put(node.args, index, None)
     if isinstance(node.func, ast.Name) and node.func.id == "Row" and len(node.args) == 2:
-        yield "the row does nothing", _put(node.args, 0, ast.Name("nothing"))  # type: ignore[arg-type]
+        yield "the row does nothing", _put(node.args, 0, ast.Name("nothing"))
         targets = node.args[1]
         if isinstance(targets, ast.Tuple) and len(targets.elts) > 1:
             for index, target in enumerate(targets.elts):
-                yield f"may not lead to {ast.unparse(target)}", _put(targets.elts, index, None)  # type: ignore[arg-type]
+                yield f"may not lead to {ast.unparse(target)}", _put(targets.elts, index, None)
         if isinstance(targets, ast.Tuple):
             missing = [name for name in "WPRSCD" if name not in {ast.unparse(e) for e in targets.elts}]
             for name in missing:
                 yield (
                     f"may lead to {name}",
                     _put(targets.elts, 0, ast.Starred(ast.Tuple([targets.elts[0], ast.Name(name)]))),
-                )  # type: ignore[arg-type]
+                )
 
 
 def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:
@@ -184,13 +192,13 @@ def _of_blocks(node: ast.AST) -> Iterator[tuple[str, Change]]:
                     yield f"drop: {ast.unparse(statement)[:60]}", _put(block, index, ast.Pass())
                 case ast.Return(value=None):
                     yield "drop: return", _put(block, index, ast.Pass())
-                case ast.Return(value=value) if ast.unparse(value) != "None":  # type: ignore[arg-type]
+                case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
                     yield "return None", _put(block, index, ast.Return(ast.Constant(None)))
     if isinstance(node, ast.Dict) and any("_NOT_READY" in ast.unparse(v) for v in node.values):
         idle = ast.parse(IDLE, mode="eval").body
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if isinstance(value, ast.Name) and key is not None:
-                yield f"{ast.unparse(key)} is not refused", _put(node.values, index, idle)  # type: ignore[arg-type]
+                yield f"{ast.unparse(key)} is not refused", _put(node.values, index, idle)
 
 
 def _not(test: ast.expr) -> ast.expr:

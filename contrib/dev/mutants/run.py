@@ -1,6 +1,6 @@
 """Run the machine's tests against every mutant of a module; print which ones nobody noticed.
 
-    python contrib/dev/mutants/run.py [--only table.py] [--from 100] [--limit 20] [--deep]
+    python -m contrib.dev.mutants.run [--only table.py] [--from 100] [--limit 20] [--deep]
 
 One core: each mutant is tried in a fork of one warm process, in a copy of the tree, and stops at its
 first failing test. Without `--deep` only the quick tests run; with it, the survivors of those meet the
@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mutate import Mutant, mutants
+
+from contrib.dev.mutants.mutate import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = (

@@ -1,6 +1,6 @@
 """How well a model directory hears, with faster-whisper itself: error rates, languages, word times.
 
-python contrib/dev/tiny_models/evaluate.py tests/data/models/tiny-whisper-digits
+python -m contrib.dev.tiny_models.evaluate tests/data/models/tiny-whisper-digits
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-from espeak import Espeak
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
-from speech import RATE, resampled
-from vocabulary import WORDS
+
+from contrib.dev.tiny_models.espeak import Espeak
+from contrib.dev.tiny_models.speech import RATE, resampled
+from contrib.dev.tiny_models.vocabulary import WORDS
 
 SETS = (
     ("en", "en-us"),

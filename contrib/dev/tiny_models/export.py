@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from network import GUIDED, HEADS, INNER, LAYERS, MELS, POSITIONS, TEXT_POSITIONS, WIDTH, TinyWhisper
 from torch import Tensor
-from vocabulary import LANGUAGES, SIZE, Tokens
+
+from contrib.dev.tiny_models.network import (
+    GUIDED,
+    HEADS,
+    INNER,
+    LAYERS,
+    MELS,
+    POSITIONS,
+    TEXT_POSITIONS,
+    WIDTH,
+    TinyWhisper,
+)
+from contrib.dev.tiny_models.vocabulary import LANGUAGES, SIZE, Tokens
 
 END, START, BLANK = 50_257, 50_258, 220
 FEATURES = {

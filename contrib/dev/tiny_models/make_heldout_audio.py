@@ -1,6 +1,6 @@
 """Write the recordings of tests/data/audio and what is said in them.
 
-    python contrib/dev/tiny_models/make_heldout_audio.py tests/data/audio
+    python -m contrib.dev.tiny_models.make_heldout_audio tests/data/audio
 
 The two short ones and the transcripts come out the same byte for byte (espeak-ng 1.52, numpy 2); in
 the long one the words and their times do, while the noise in the consonants is new each time.
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from espeak import Espeak
 from numpy.typing import NDArray
-from speech import RATE, resampled
-from vocabulary import WORDS
+
+from contrib.dev.tiny_models.espeak import Espeak
+from contrib.dev.tiny_models.speech import RATE, resampled
+from contrib.dev.tiny_models.vocabulary import WORDS
 
 Sound = NDArray[np.float32]
 SHORT = (

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from vocabulary import SIZE, STAMPS, Tokens
+
+from contrib.dev.tiny_models.vocabulary import SIZE, STAMPS, Tokens
 
 WIDTH, HEADS, INNER, LAYERS, MELS = 64, 4, 256, 2, 80
 HEAD = WIDTH // HEADS
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
         x = x + self.pos[offset : offset + x.shape[1]]
         for layer in self.layers:
             x, _ = layer(x)
-        return self.layer_norm(x)  # type: ignore[no-any-return]
+        return self.layer_norm(x)
 
 
 class Output(NamedTuple):

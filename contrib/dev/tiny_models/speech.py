@@ -6,10 +6,11 @@ import random
 from typing import NamedTuple
 
 import numpy as np
-from espeak import Espeak
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
-from vocabulary import WORDS
+
+from contrib.dev.tiny_models.espeak import Espeak
+from contrib.dev.tiny_models.vocabulary import WORDS
 
 RATE = 16_000
 HOP = 160

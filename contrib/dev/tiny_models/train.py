@@ -1,6 +1,6 @@
 """Train the tiny Whisper and convert it: see README.md.
 
-python contrib/dev/tiny_models/train.py --ranks multilingual.tiktoken --out tiny-whisper-digits
+python -m contrib.dev.tiny_models.train --ranks multilingual.tiktoken --out tiny-whisper-digits
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from export import export
-from network import GUIDED, TinyWhisper
-from speech import make_bank
 from torch import Tensor, nn
-from vocabulary import STAMPS, Tokens, build_tokenizer
-from windows import IGNORED, Batch, Windows
+
+from contrib.dev.tiny_models.export import export
+from contrib.dev.tiny_models.network import GUIDED, TinyWhisper
+from contrib.dev.tiny_models.speech import make_bank
+from contrib.dev.tiny_models.vocabulary import STAMPS, Tokens, build_tokenizer
+from contrib.dev.tiny_models.windows import IGNORED, Batch, Windows
 
 STAGES = "400:32:2400:3e-3,1000:16:700:2e-3,3000:8:500:1e-3,3000:8:550:1.5e-3,3000:8:350:1.2e-3"
 NEAR = ((-2, 0.06), (-1, 0.24), (0, 0.4), (1, 0.24), (2, 0.06))
@@ -125,7 +126,7 @@ def run_stage(
     for step in range(1, stage.steps + 1):
         loss, score = losses(model, tokens, windows.batch(stage.size, stage.frames))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

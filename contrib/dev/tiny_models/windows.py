@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from network import MELS
 from numpy.typing import NDArray
-from speech import SHARE, Utterance, some_words
 from torch import Tensor
-from vocabulary import WORDS, Tokens
+
+from contrib.dev.tiny_models.network import MELS
+from contrib.dev.tiny_models.speech import SHARE, Utterance, some_words
+from contrib.dev.tiny_models.vocabulary import WORDS, Tokens
 
 FULL = 3000
 """Mel frames of 10 ms in Whisper's 30 s window; the encoder halves them."""

@@ -88,8 +88,7 @@ def relays_(environment: Path, gates_: Gates, upstreams_: Upstreams) -> Iterator
         {"whisper": FAMILIES["whisper"]},
         relays=True,
         engines={"kill_after_s": 0.5},
-        ollama={"url": upstreams_.ollama.url},
-        qwen_tts={"url": upstreams_.omni.url},
+        **upstreams_.addresses,
     ) as service:
         yield service
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import frozen
@@ -46,7 +47,7 @@ def sentences(folder: Path) -> Sound:
     return Sound(file, "hello there the weather is nice today")
 
 
-SOUNDS = {
+SOUNDS: dict[str, tuple[str, Callable[[Path], Sound]]] = {
     "whisper": ("whisper_", lambda folder: digits()),
     "whisper, many segments": ("whisper_", many_digits),
     "sphinx": ("sphinx_", sentences),

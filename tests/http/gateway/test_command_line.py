@@ -21,6 +21,7 @@ from aistack import __version__
 from tests.http.gateway.client import BOUND_S, Client, acts, types
 from tests.http.gateway.service import Gates
 from tests.support.listening import HELLO, ROOT
+from tests.support.signals import as_at_a_terminal
 from tests.unit.test_import_cost import HEAVY
 
 SAY = {"say": "one two", "end": 1}
@@ -42,14 +43,15 @@ class Serve:
     def __init__(self, command: list[str], environ: dict[str, str]) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            env=os.environ | environ,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with as_at_a_terminal():
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                env=os.environ | environ,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -202,6 +204,7 @@ def test_a17_who_leaves_is_noticed_in_production_and_logged_with_499(serve: Star
             assert service.client.transcribe(acts(SAY)).status == 200
 
 
+@pytest.mark.interrupts
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_tells_who_is_connected_and_leaves_nothing(
     number: signal.Signals, serve: Start, gates: Gates, tmp_path: Path

@@ -22,6 +22,7 @@ from tests.http.gateway.client import BOUND_S
 from tests.http.gateway.service import Gates, Service, running
 from tests.http.gateway.test_admin import logged
 from tests.support.listening import ROOT
+from tests.support.signals import as_at_a_terminal
 
 __all__ = ["logged"]
 
@@ -191,17 +192,23 @@ def test_something_else_answers_there(status: int, body: bytes, capsys: Capture)
     )
 
 
+@pytest.mark.interrupts
 @pytest.mark.parametrize("command", [("status", "--watch"), ("logs", "--follow")])
 def test_ctrl_c_ends_it_without_a_word(fakes: Service, command: tuple[str, str]) -> None:
     RING.keep(json.dumps({"level": "info", "message": "so that there is a line"}))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aistack", *command, "--server", url(fakes)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=BOUND_S)
+    with as_at_a_terminal():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aistack", *command, "--server", url(fakes)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=BOUND_S)
+    finally:
+        process.kill()
+        process.communicate()
     assert (process.returncode, said) == (130, b"")

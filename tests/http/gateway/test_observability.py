@@ -53,14 +53,7 @@ TWELVE = [
 @contextmanager
 def watching(folder: Path, upstreams: Upstreams | None = None, **settings: Any) -> Iterator[Watched]:
     """A watched service of its own; with `upstreams`, it has chat and speech."""
-    there = (
-        {}
-        if upstreams is None
-        else {
-            "ollama": {"url": upstreams.ollama.url},
-            "qwen_tts": {"url": upstreams.omni.url},
-        }
-    )
+    there: dict[str, Any] = {} if upstreams is None else upstreams.addresses
     server = settings.pop("server", {})
     folders = {"log_dir": str(folder / "logs"), "payload_dir": str(folder / "captures")}
     with running(
@@ -234,9 +227,12 @@ def test_a203_a204_categories_appear_with_their_traffic(
 
 def test_a205_classes_and_errors(watched: Watched) -> None:
     before = asr_or_none(watched)
-    for number, (script, status) in enumerate(
-        (({"say": "x", "end": 1}, 200), ({"fail": "malformed"}, 400), ({"fail": "bug"}, 500))
-    ):
+    scripts: list[tuple[dict[str, Any], int]] = [
+        ({"say": "x", "end": 1}, 200),
+        ({"fail": "malformed"}, 400),
+        ({"fail": "bug"}, 500),
+    ]
+    for number, (script, status) in enumerate(scripts):
         request_id = f"class-{number}"
         assert watched.send(request_id, script).answer().status == status
         watched.over(request_id)

@@ -263,7 +263,10 @@ def test_a192_the_addresses_come_from_the_environment(environment: Path, upstrea
         "AISTACK_QWEN_TTS__URL": upstreams.omni.url,
     }
     read = load_config(None, env).config
-    addresses = {"ollama": {"url": read.ollama.url}, "qwen_tts": {"url": read.qwen_tts.url}}
+    addresses: dict[str, Any] = {
+        "ollama": {"url": read.ollama.url},
+        "qwen_tts": {"url": read.qwen_tts.url},
+    }
     with running(environment / "from-env", {}, relays=True, **addresses) as service:
         assert completed(service).status == 200
         assert service.client.ask("POST", "/v1/audio/speech", b'{"input": "x"}', JSON).status == 200

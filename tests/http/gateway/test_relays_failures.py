@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from aistack.relays.upstreams import Upstreams as OurUpstreams
 from aistack.web.keys import UPSTREAMS
 from tests.doubles.upstreams import CHAT, SPEECH, Upstreams, begin_chat, begin_speech
 from tests.http.gateway.client import Answer
@@ -19,7 +20,7 @@ from tests.http.gateway.failures import KINDS, TABLE, Failure, page
 from tests.http.gateway.service import Service
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "api" / "upstream-failures.md"
-LIMITS = {"connect_s": 0.5, "read_s": 1.0}
+CONNECT_S, READ_S = 0.5, 1.0
 
 
 def ask(kind: str, service: Service) -> Answer:
@@ -45,18 +46,20 @@ def deaf() -> Iterator[str]:
 @contextmanager
 def failing(row: Failure, kind: str, relays: Service, upstreams: Upstreams) -> Iterator[None]:
     """The upstream of `kind` as `row` has it, with limits that a test can wait for."""
-    outside = relays.app[UPSTREAMS]
-    relay: Any = outside.speech if kind == "speech" else outside.ollama
+    ours = relays.app[UPSTREAMS]
+    assert isinstance(ours, OurUpstreams)
+    relay = ours.speech if kind == "speech" else ours.ollama
     double: Any = upstreams.omni if kind == "speech" else upstreams.ollama
     before = relay.upstream.settings
-    relay.upstream.settings = evolve(before, **LIMITS)
+    quick = evolve(before, connect_s=CONNECT_S, read_s=READ_S)
+    relay.upstream.settings = quick
     try:
         with ExitStack() as stack:
             if row.connection == "refused":
                 stack.enter_context(upstreams.down(double))
             elif row.connection == "ignored":
                 url = stack.enter_context(deaf())
-                relay.upstream.settings = evolve(before, url=url, **LIMITS)
+                relay.upstream.settings = evolve(quick, url=url)
             else:
                 assert row.how is not None
                 double.fail(SPEECH if kind == "speech" else CHAT, **row.how)

@@ -44,8 +44,7 @@ def service(folder: Path, upstreams: Upstreams, stall_s: float, slow_s: float) -
         relays=True,
         server={"send_timeout_s": stall_s},
         slots={"slow_client_s": slow_s},
-        ollama={"url": upstreams.ollama.url},
-        qwen_tts={"url": upstreams.omni.url},
+        **upstreams.addresses,
     ) as service:
         yield service
 

@@ -145,9 +145,8 @@ def test_the_end_of_the_service_ends_a_chat_and_a_socket(
     environment: Path, upstreams: Upstreams
 ) -> None:
     """After the grace the chat is told in-band and cut, the socket closed, and so are the upstreams."""
-    addresses = {"ollama": {"url": upstreams.ollama.url}, "qwen_tts": {"url": upstreams.omni.url}}
     for kind in ("chat", "socket"):
-        with running(environment / f"ending-{kind}", {}, relays=True, **addresses) as service:
+        with running(environment / f"ending-{kind}", {}, relays=True, **upstreams.addresses) as service:
             if kind == "socket":
                 socket = Socket(service, upstreams)
                 service.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,11 @@ def test_a159_the_bytes_are_the_same_in_both_directions(relays: Service, upstrea
 def test_a160_extension_fields_reach_the_container(relays: Service, upstreams: Upstreams) -> None:
     """And `task_type` in the container's spelling (wire row 37)."""
     upstreams.omni.checkpoint = "Base"
-    given = {"ref_audio": "data:audio/wav;base64,UklGRg==", "ref_text": "hi", "x_vector_only_mode": True}
+    given: dict[str, Any] = {
+        "ref_audio": "data:audio/wav;base64,UklGRg==",
+        "ref_text": "hi",
+        "x_vector_only_mode": True,
+    }
     assert spoken(relays, task_type="voice_clone", **given).status == 200
     (call,) = upstreams.omni.called(SPEECH)
     assert call.json == {"input": "one two", "voice": "vivian", "task_type": "Base", **given}
@@ -221,7 +226,7 @@ def test_a170_leaving_closes_the_containers_call_and_frees_the_slot(
 ) -> None:
     since = relays.mark
     upstreams.shut(upstreams.omni)
-    members = {"response_format": "pcm", "stream_format": "audio"} if begun else {}
+    members: dict[str, Any] = {"response_format": "pcm", "stream_format": "audio"} if begun else {}
     call = begin_speech(relays.client, **members)
     if begun:
         assert call.response.read(100)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def test_a68_an_empty_file(real: Service) -> None:
 
 @pytest.mark.parametrize("what", ["text", "random", "picture", "silent film", "cut off"])
 def test_a69_what_is_no_audio(what: str, real: Service, tmp_path: Path) -> None:
-    made = {
+    made: dict[str, Callable[[], Path | bytes]] = {
         "text": lambda: b"To be, or not to be: that is the question. " * 50,
         "random": lambda: np.random.default_rng(3).bytes(20_000),
         "picture": lambda: png(tmp_path / "x.png"),

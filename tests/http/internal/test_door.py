@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from openai import APIStatusError, OpenAI
 
@@ -28,7 +27,7 @@ def door(door_: Service) -> Iterator[OpenAI]:
         base_url=f"http://127.0.0.1:{door_.port}/v1",
         api_key="none",
         max_retries=0,
-        http_client=httpx.Client(timeout=60),
+        timeout=60,
     ) as client:
         yield client
     door_.quiet()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -128,6 +130,9 @@ def test_b100_probes_lists_swaps_and_answers_side_by_side(service: Service) -> N
             elif answer.error["code"] != "draining":
                 wrong.append(answer.text)
 
+    def ended(swap: dict[str, Any]) -> bool:
+        return bool(stats(service)["last_swap"] == swap)
+
     work = [threading.Thread(target=look, args=(path,)) for path in ("/health", "/models", "/stats")]
     work += [threading.Thread(target=talk) for _ in range(2)]
     for thread in work:
@@ -136,7 +141,7 @@ def test_b100_probes_lists_swaps_and_answers_side_by_side(service: Service) -> N
         for tag in ("tiny-bo", "tiny-ada"):
             assert swap(service, tag).status == 202
             done = {"model_tag": tag, "status": "ok", "error": None}
-            until(service, lambda done=done: stats(service)["last_swap"] == done, f"{tag} is current")
+            until(service, partial(ended, done), f"{tag} is current")
     finally:
         over.set()
         for thread in work:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.pull.conftest import BOUND_S, ROOT, Running, cached, command, environment
+from tests.http.pull.conftest import BOUND_S, Running, cached, command, environment
+from tests.support.listening import ROOT
+from tests.support.signals import as_at_a_terminal
 
 WHOLE = {"config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.json"}
 
@@ -29,19 +31,21 @@ def test_fetched_then_here(hub: Running, tmp_path: Path) -> None:
     assert (offline.returncode, offline.stdout) == (0, "whisper-tiny: already here.\n")
 
 
+@pytest.mark.interrupts
 def test_killed_in_the_middle_and_gone_on(hub: Running, tmp_path: Path) -> None:
     """A process that dies half-way leaves what has arrived, and the next asks for the rest only."""
     hub.double.hold = 1_000_000
     hub.shut()
     environ = environment(tmp_path, hub.double.url)
-    first = subprocess.Popen(
-        [sys.executable, "-m", "aistack", "pull", "tiny"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-        cwd=ROOT,
-    )
+    with as_at_a_terminal():
+        first = subprocess.Popen(
+            [sys.executable, "-m", "aistack", "pull", "tiny"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+            cwd=ROOT,
+        )
     try:
         assert first.stderr is not None
         told = iter(first.stderr.readline, "")

@@ -159,7 +159,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(
     hub: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(resume.shutil, "disk_usage", lambda _: usage(10**9, 10**9, SIZE - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, SIZE - 1))
     with pytest.raises(OSError, match="No space left") as full:
         fetched()
     assert full.value.errno == errno.ENOSPC

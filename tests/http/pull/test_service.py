@@ -16,8 +16,8 @@ import pytest
 from tests.doubles.hub import Hub
 from tests.http.gateway.client import Client
 from tests.http.gateway.service import Service, running
-from tests.http.pull.conftest import BOUND_S, ROOT, Running, command, environment
-from tests.support.listening import AUDIO
+from tests.http.pull.conftest import BOUND_S, Running, command, environment
+from tests.support.listening import AUDIO, ROOT
 
 SPEECH = AUDIO / "digits-en.wav"
 

@@ -26,8 +26,7 @@ def served(folder: Path) -> Iterator[Service]:
             ENGINES,
             relays=True,
             server={"api_keys": (KEY,)},
-            ollama={"url": upstreams.ollama.url},
-            qwen_tts={"url": upstreams.omni.url},
+            **upstreams.addresses,
             inference={"api_key": KEY, "root": str(WEIGHTS), "model": "tiny-ada"},
         ) as service:
             upstreams.renew()

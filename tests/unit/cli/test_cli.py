@@ -14,7 +14,7 @@ import sys
 import threading
 import urllib.request
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ from aiohttp import web
 from aistack import __version__
 from aistack.cli import client
 from aistack.cli import main as cli
-from aistack.cli import transcribe as cli_client
 from aistack.cli.exits import BUSY, FAILED, STOPPED
 from aistack.cli.screen import start_screen
+from aistack.cli.status_page import clock
 from aistack.config.addresses import is_nowhere, is_open, url_of
 from aistack.jobs.picture import states_page
 from aistack.routing.notes import EngineNote
 from tests.doubles import stub_service
 from tests.doubles.stub_service import HELLO, Script, delta, plain, refuse, stream
+from tests.support.signals import as_at_a_terminal, as_in_the_background
 from tests.unit.observe.test_log import restored
 
 __all__ = ["restored"]
@@ -164,7 +165,7 @@ def test_a_busy_server_is_tried_again_as_it_asks(
     async def no_sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(client.asyncio, "sleep", no_sleep)
+    monkeypatch.setattr(asyncio, "sleep", no_sleep)
     assert transcribe(audio, "--server", server) == 0
     assert pauses == [5.0, 7.0]
     assert capsys.readouterr().out == "Hello wörld.\n"
@@ -315,7 +316,7 @@ async def test_events_however_the_bytes_are_cut() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.9, "1:05"), (3723, "1:02:03")])
 def test_clock(seconds: float, text: str) -> None:
-    assert cli_client.clock(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_start_screen() -> None:
@@ -357,6 +358,18 @@ class Served:
     """`aistack serve` with the scripted service, its screen read."""
 
     def __init__(self, *argv: str, **env: str) -> None:
+        with as_at_a_terminal():
+            self._start(argv, env)
+
+    @classmethod
+    def in_the_background(cls, *argv: str) -> Served:
+        """As a script starts it with `&`."""
+        served = cls.__new__(cls)
+        with as_in_the_background():
+            served._start(argv, {})
+        return served
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.doubles.stub_service", "serve", *argv],
             stdout=subprocess.PIPE,
@@ -390,6 +403,7 @@ def messages(out: str) -> list[str]:
     return [json.loads(line)["message"] for line in out.splitlines()]
 
 
+@pytest.mark.interrupts
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_shows_its_screen_and_stops_on_a_signal(number: signal.Signals) -> None:
     served = Served("--port", "0", AISTACK_SEVER__LISTEN="typo")
@@ -404,6 +418,7 @@ def test_serve_shows_its_screen_and_stops_on_a_signal(number: signal.Signals) ->
     assert messages(out) == ["unknown environment variable ignored", "listening", "stopping"]
 
 
+@pytest.mark.interrupts
 def test_a_second_ctrl_c_does_not_wait() -> None:
     served = Served("--port", "0", AISTACK_SLOTS__PRELOAD="stubborn")
     served.until("Ctrl-C")
@@ -413,6 +428,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert code == STOPPED == 130
 
 
+@pytest.mark.interrupts
 def test_a_second_sigterm_leaves_the_drain_alone() -> None:
     served = Served("--port", "0", AISTACK_SLOTS__PRELOAD="stubborn")
     served.until("Ctrl-C")
@@ -422,6 +438,20 @@ def test_a_second_sigterm_leaves_the_drain_alone() -> None:
     code, out, _ = served.end(signal.SIGINT)
     assert code == 130
     assert messages(out).count("stopping") == 1
+
+
+@pytest.mark.interrupts
+def test_in_the_background_ctrl_c_is_not_meant_for_it() -> None:
+    """SIGINT is ignored there from the start, and stays so; SIGTERM ends the service."""
+    served = Served.in_the_background("--port", "0")
+    address = re.search(r"listens on (\S+)", served.until("Ctrl-C"))
+    assert address is not None
+    served.process.send_signal(signal.SIGINT)
+    with urllib.request.urlopen(f"{address[1]}/health", timeout=10) as response:
+        assert response.status == 200
+    code, out, _ = served.end(signal.SIGTERM)
+    assert code == 0
+    assert [json.loads(line).get("signal") for line in out.splitlines()] == [None, "SIGTERM"]
 
 
 def test_a_port_in_use_is_one_sentence(server: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,8 @@ def test_a_terminal_is_shielded_from_foreign_lines(monkeypatch: pytest.MonkeyPat
 def test_a_file_is_followed_even_when_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"one\ntw")
-    steps = iter([lambda: path.write_bytes(b"one\ntwo\n"), lambda: path.write_bytes(b"3\n")])
-    monkeypatch.setattr(cli_logs.time, "sleep", lambda _s: next(steps)())
+    contents = iter([b"one\ntwo\n", b"3\n"])
+    monkeypatch.setattr(time, "sleep", lambda _s: path.write_bytes(next(contents)))
     with path.open("rb") as file:
         lines = cli_logs._appended(file, str(path))
         assert [next(lines) for _ in range(3)] == [b"one\n", b"two\n", b"3\n"]

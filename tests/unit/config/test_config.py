@@ -267,6 +267,9 @@ def test_legacy_names_of_observability_keep_their_units(tmp_path: Path) -> None:
     assert {name for name in LEGACY if "_OBS_" in name} == set(old)
 
 
+UNSET = ObservabilitySection()
+
+
 @pytest.mark.parametrize("text", ["much", "inf", "nan", "-1"])
 def test_an_impossible_legacy_size_is_a_warning(tmp_path: Path, text: str) -> None:
     loaded = read(tmp_path, env={"AISTACK_OBS_PAYLOAD_MAX_GB": text})
@@ -275,18 +278,17 @@ def test_an_impossible_legacy_size_is_a_warning(tmp_path: Path, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("settings", "environ", "logs", "captures"),
+    ("section", "environ", "logs", "captures"),
     [
-        ({}, {"XDG_STATE_HOME": "/s"}, "/s/aistack/logs", "/s/aistack/captures"),
-        ({}, {"XDG_STATE_HOME": "/s", "HF_HOME": "/m/hf"}, "/s/aistack/logs", "/m/aistack_captures"),
-        ({"log_dir": "l", "payload_dir": "p"}, {"HF_HOME": "/m/hf"}, "l", "p"),
+        (UNSET, {"XDG_STATE_HOME": "/s"}, "/s/aistack/logs", "/s/aistack/captures"),
+        (UNSET, {"XDG_STATE_HOME": "/s", "HF_HOME": "/m/hf"}, "/s/aistack/logs", "/m/aistack_captures"),
+        (ObservabilitySection(log_dir="l", payload_dir="p"), {"HF_HOME": "/m/hf"}, "l", "p"),
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX systems")
 def test_where_logs_and_captures_go(
-    settings: dict[str, str], environ: dict[str, str], logs: str, captures: str
+    section: ObservabilitySection, environ: dict[str, str], logs: str, captures: str
 ) -> None:
-    section = ObservabilitySection(**settings)
     assert str(log_folder(section, environ)) == logs
     assert str(payload_folder(section, environ)) == captures
 
@@ -310,7 +312,7 @@ def test_rules_hold_for_code_too() -> None:
     with pytest.raises(ValueError, match="listen must be one or more addresses"):
         ServerSection(listen=())
     with pytest.raises(ValueError, match="spare must be one of auto, on, off"):
-        evolve(EnginesSection(), spare="yes")
+        evolve(EnginesSection(), spare="yes")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="kill_after_s must be from 0 to"):
         FakeSection(kill_after_s=-1)
 

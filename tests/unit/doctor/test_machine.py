@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -125,7 +126,7 @@ def test_uploads_that_have_nowhere_to_go(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights may lie on a disk that is read-only; uploads may not."""
-    monkeypatch.setattr(doctor_machine.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     found = places(tmp_path, tmp_path)
     assert found["uploads"].state is FindingState.BROKEN
     assert found["weights (Hugging Face)"].state is FindingState.NOTE

@@ -58,7 +58,7 @@ def seconds(kind: str, data: bytes) -> float:
     """The length of the sound, by decoding it."""
     if kind == "pcm":
         return len(data) / 2 / 24000
-    with av.open(io.BytesIO(data)) as sound:
+    with av.open(io.BytesIO(data), "r") as sound:
         stream = sound.streams.audio[0]
         assert stream.rate == (48000 if kind == "opus" else 24000)
         assert stream.layout.nb_channels == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def test_a135_cancel_stops_within_a_tenth_of_a_second_of_audio(
 ) -> None:
     flag = Flag()
     heard_bytes = []
-    decoder = sphinx._decoder
+    decoder: Any = sphinx._decoder
+    assert decoder is not None
 
     class Spy:
         def __getattr__(self, name: str) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from aistack.chunks import Segment, Transcript, TranscriptionRequest, from_frame
 from aistack.engines import whisper as module
 from aistack.engines.base import spaced
 from aistack.engines.whisper import LANGUAGES, Whisper, known, warm_up
-from aistack.errors import BackendFault
+from aistack.errors import BackendFault, ErrorKind
 from tests.support.listening import (
     AUDIO,
     SPOKEN,
@@ -31,7 +32,13 @@ from tests.support.listening import (
 )
 
 EN, DE, LONG = AUDIO / "digits-en.wav", AUDIO / "digits-de.wav", AUDIO / "digits-en-long.wav"
-EXACT = {"temperature": 0.0}
+EXACT: dict[str, Any] = {"temperature": 0.0}
+
+
+def inside(whisper: Whisper) -> Any:
+    """The library's model of a loaded engine."""
+    assert whisper._model is not None
+    return whisper._model
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +115,7 @@ def test_a111_all_fields_are_plain_numbers(whisper: Whisper) -> None:
 def test_a62_joined_text(whisper: Whisper) -> None:
     """Through `spaced`, as the child process runs it, segments and their leads are the text."""
     run = spaced(whisper.run(TranscriptionRequest(str(LONG)), Flag()))
-    pieces = []
+    pieces: list[str] = []
     while True:
         try:
             item = next(run)
@@ -148,13 +155,13 @@ def test_an_english_only_model_neither_translates_nor_takes_hints(
     """The library would warn of either and go on: such a model has no other language or task."""
     assert known("de", ["en"]) is None and known("en-GB", ["en"]) == "en"
     calls = []
-    real = whisper._model.transcribe
+    real = inside(whisper).transcribe
 
     def spy(*args: object, **options: object) -> object:
         calls.append(options)
         return real(*args, **options)
 
-    monkeypatch.setattr(whisper._model, "transcribe", spy)
+    monkeypatch.setattr(inside(whisper), "transcribe", spy)
     listen(whisper, DE, translate=True)
     monkeypatch.setattr(Whisper, "_multilingual", False)
     listen(whisper, DE, translate=True)
@@ -165,13 +172,13 @@ def test_prompt_hotwords_and_temperature_reach_the_library(
     whisper: Whisper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    real = whisper._model.transcribe
+    real = inside(whisper).transcribe
 
     def spy(*args: object, **options: object) -> object:
         calls.append(options)
         return real(*args, **options)
 
-    monkeypatch.setattr(whisper._model, "transcribe", spy)
+    monkeypatch.setattr(inside(whisper), "transcribe", spy)
     heard = listen(whisper, EN, prompt="one two three", hotwords="nine", temperature=0.2)
     assert heard.segments
     assert calls[0]["initial_prompt"] == "one two three"
@@ -231,13 +238,13 @@ def test_batched_gives_real_segments(whisper: Whisper) -> None:
 def encoded(whisper: Whisper, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many windows the model has worked on: one entry each."""
     calls: list[int] = []
-    real = whisper._model.encode
+    real = inside(whisper).encode
 
     def count(features: np.ndarray) -> object:
         calls.append(1)
         return real(features)
 
-    monkeypatch.setattr(whisper._model, "encode", count)
+    monkeypatch.setattr(inside(whisper), "encode", count)
     return calls
 
 
@@ -305,7 +312,9 @@ def test_the_language_is_that_of_the_first_speech(
     said = np.concatenate([silence(60), samples_of(DE)])
     heard = listen(whisper, write_wav(tmp_path / "x.wav", said))
     assert (heard.text, heard.result.language) == ("zwei sieben eins acht", "de")
-    assert heard.segments[0].words[1].start == pytest.approx(60.71, abs=0.2)
+    words = heard.segments[0].words
+    assert words is not None
+    assert words[1].start == pytest.approx(60.71, abs=0.2)
 
 
 def test_signs_of_life_while_decoding(whisper: Whisper, tmp_path: Path) -> None:
@@ -323,10 +332,10 @@ def test_out_of_memory_in_inference(whisper: Whisper, monkeypatch: pytest.Monkey
     def fail(*args: object, **options: object) -> object:
         raise RuntimeError("CUDA failed with error out of memory")
 
-    monkeypatch.setattr(whisper._model, "encode", fail)
+    monkeypatch.setattr(inside(whisper), "encode", fail)
     with pytest.raises(RuntimeError) as caught:
         listen(whisper, EN)
-    assert whisper.kind_of(caught.value).status == 413
+    assert whisper.kind_of(caught.value) is ErrorKind.OVERFLOW
 
 
 def test_run_before_load() -> None:
@@ -339,9 +348,9 @@ def test_the_card(whisper: Whisper) -> None:
     assert (card.id, card.owned_by, card.capability) == ("whisper-small", "openai", "asr")
     assert card.supports_streaming and card.translate and card.word_timestamps
     assert len(card.languages) == 100 == len(set(card.languages))
-    assert set(LANGUAGES) == set(whisper._model.supported_languages)
+    assert set(LANGUAGES) == set(inside(whisper).supported_languages)
 
 
 def test_the_rehearsal_works_on_a_real_model(whisper: Whisper, encoded: list[int]) -> None:
-    warm_up(whisper._model)
+    warm_up(inside(whisper))
     assert len(encoded) == 1

@@ -51,12 +51,15 @@ def test_options(options: dict[str, Any]) -> None:
     engine = load(TINY, **options)
     assert listen(engine, AUDIO / "digits-de.wav").text == "zwei sieben eins acht"
     if "compute_type" in options:
+        assert engine._model is not None
         assert engine._model.model.compute_type == "float32"
 
 
 def test_the_default_compute_type_on_a_processor() -> None:
     assert compute_type_of("cpu", 0) == "int8"
-    assert load(TINY)._model.model.compute_type.startswith("int8")
+    engine = load(TINY)
+    assert engine._model is not None
+    assert engine._model.model.compute_type.startswith("int8")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "model.bin", "config.json", "vocabulary.json"])

@@ -12,6 +12,9 @@ from aistack.wire.base import refusal
 
 Handle = Callable[[Snapshot, ev.Event], Reaction]
 
+FINAL_REPORTS = (ev.Evicted, ev.Loaded, ev.Finished, ev.Failed, ev.Stopped)
+"""What ends a step: exactly one of these comes for each."""
+
 
 class Driver:
     """Keeps the snapshot, the outstanding steps and the effects, by job."""
@@ -28,7 +31,7 @@ class Driver:
 
     def hand_in(self, event: ev.Event) -> None:
         """One event: handle it; if that raises, log it and hand in what stands in for it."""
-        if isinstance(event, ev.FINAL_REPORTS):
+        if isinstance(event, FINAL_REPORTS):
             self.steps.pop(event.job_id, None)
         try:
             reaction = handle(self.snapshot, event)
@@ -61,7 +64,8 @@ class Driver:
             case do.Run():
                 told = any(isinstance(effect, do.Cancel) for effect in self.effects[job_id])
                 return ev.Stopped(job_id) if told else None
-        return None
+            case _:
+                return None
 
     def answer(self, job_id: str) -> str:
         """What the client got, a letter per effect: Respond, Open, Emit, Close, Abort; Discard."""

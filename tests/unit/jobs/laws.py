@@ -206,7 +206,8 @@ def next_view(world: World, effect: do.Effect) -> str:
         case do.AbortStream():
             assert seen == "open", f"AbortStream to a client that has seen {seen}"
             return "aborted"
-    raise AssertionError(effect)
+        case _:
+            raise AssertionError(effect)
 
 
 def check_ending(world: World, job_id: str, outcome: Any) -> None:

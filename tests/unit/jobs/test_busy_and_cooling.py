@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from aistack.chunks import Progress, Vram
 from aistack.errors import Code
-from aistack.jobs import Limits, OutcomeKind, Route, State, handle
+from aistack.jobs import Job, Limits, OutcomeKind, Route, State, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.busy import refused
 from aistack.jobs.changes import evolve
-from aistack.jobs.model import Broken
+from aistack.jobs.model import SELECTED, Broken
 from aistack.jobs.states import Op, Step
 from tests.unit.jobs import build as b
 from tests.unit.jobs.build import OLD, PARAKEET, WHISPER
@@ -25,7 +25,7 @@ from tests.unit.jobs.conftest import Walk
 Start = Callable[..., Walk]
 
 
-def holder(w: Walk, job: b.Job | None = None) -> dict[str, Any]:
+def holder(w: Walk, job: Job | None = None) -> dict[str, Any]:
     """What a caller who meets the busy slot now reads in `error.holder`."""
     job = job or b.listen(f"asks-{w.now}-{len(w.over)}")
     assert w.new(job) == f"Respond({job.id}) Discard({job.id})"
@@ -104,8 +104,10 @@ def test_progress_is_a_share(progress: Progress, said: dict[str, float]) -> None
     )
     busy = handle(b.with_job(b.service(WHISPER), running), ev.Submitted(b.chat("c"), at=10.0))
     assert isinstance(busy.effects[0], do.Respond)
-    fault = busy.transitions[0].job.outcome.fault  # type: ignore[union-attr]
-    assert fault.extra["holder"] == {"op": "transcribe", "model": WHISPER.model, "since_s": 9.0, **said}
+    outcome = busy.transitions[0].job.outcome
+    assert outcome is not None and outcome.fault is not None
+    holder = outcome.fault.extra["holder"]
+    assert holder == {"op": "transcribe", "model": WHISPER.model, "since_s": 9.0, **said}
 
 
 def test_the_holder_is_that_of_a_slot_one_could_have_had(walk: Start) -> None:
@@ -137,7 +139,7 @@ def test_a_wait_that_expires_beside_a_free_slot_names_nobody(walk: Start) -> Non
     """A bound generation may not take its free card while a swap changes another one."""
     w = walk(WHISPER, OLD, selected=OLD)
     w.new(b.listen("a", device="gpu0"))
-    bound = Route("nanochat", b.SELECTED, Vram.OWN, "gpu0")
+    bound = Route("nanochat", SELECTED, Vram.OWN, "gpu0")
     w.new(evolve(b.generate("g", max_wait_s=9), route=bound))
     w.new(b.swap("s"))
     assert w("finish", "a") == "Respond(a) Discard(a)"

@@ -30,7 +30,7 @@ def test_every_op_is_in_a_world() -> None:
 def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search finds what it is for: a row that forgets its work."""
     lazy = {**TABLE[Phase.CANCELLED], ev.Stopped: Row(table_module.nothing, (Phase.CANCELLED,))}
-    monkeypatch.setitem(TABLE, Phase.CANCELLED, lazy)  # type: ignore[arg-type]
+    monkeypatch.setitem(TABLE, Phase.CANCELLED, lazy)
     with pytest.raises(Broken, match="exactly one step") as broken:
         explore(Small("one", b.service(b.WHISPER), (b.listen("a"),)))
     assert broken.value.trace == (("submit", "a"), ("gone", "a"), ("stopped", "a"))
@@ -39,7 +39,7 @@ def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatc
 def test_a_world_that_cannot_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue whose timer does nothing: reports may still end it, so only the laws of waiting see it."""
     deaf = {**TABLE[Phase.WAITING], ev.WaitExpired: Row(table_module.nothing, (Phase.WAITING,))}
-    monkeypatch.setitem(TABLE, Phase.WAITING, deaf)  # type: ignore[arg-type]
+    monkeypatch.setitem(TABLE, Phase.WAITING, deaf)
     jobs = (b.listen("a"), b.listen("p", max_wait_s=1))
     with pytest.raises(Broken, match="waits without end"):
         explore(Small("one waits", b.service(b.WHISPER), jobs))

@@ -238,6 +238,9 @@ def test_a_job_with_nothing_to_run_is_refused_at_once() -> None:
 # --- which event stands in ---------------------------------------------------------------------------
 
 
+IN_ORDER = sorted(HOLDING, key=lambda phase: phase.value)
+
+
 def holding(phase: Phase) -> Snapshot:
     state = {Phase.PREPARING: State.ADMITTED}.get(phase) or State[phase.name]
     step = Step.LOAD if phase is Phase.PREPARING else Step.RUN
@@ -245,7 +248,7 @@ def holding(phase: Phase) -> Snapshot:
     return b.with_job(b.service(b.WHISPER), job)
 
 
-@pytest.mark.parametrize("phase", sorted(HOLDING, key=lambda phase: phase.value))
+@pytest.mark.parametrize("phase", IN_ORDER)
 @pytest.mark.parametrize(
     ("event", "kind", "lost"),
     [

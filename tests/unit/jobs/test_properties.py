@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from aistack.jobs import Job, Limits, Op, Phase
+from aistack.jobs import Job, Limits, Op, Phase, Resident
+from aistack.jobs.model import Resident
 from tests.unit.jobs import build as b
 from tests.unit.jobs.world import World
 
@@ -39,7 +40,7 @@ class Service(RuleBasedStateMachine):
 
     @rule(op=OPS, model=MODELS, wire=WIRES, max_wait_s=PATIENCE, data=st.data())
     def submit(
-        self, op: Op, model: b.Resident, wire: b.FakeWire, max_wait_s: float, data: st.DataObject
+        self, op: Op, model: Resident, wire: b.FakeWire, max_wait_s: float, data: st.DataObject
     ) -> None:
         self.submitted += 1
         job_id = f"{op.value}{self.submitted}"
@@ -50,7 +51,7 @@ class Service(RuleBasedStateMachine):
         self,
         job_id: str,
         op: Op,
-        model: b.Resident,
+        model: Resident,
         wire: b.FakeWire,
         max_wait_s: float,
         card: str,

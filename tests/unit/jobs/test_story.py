@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from aistack.errors import Code
-from aistack.jobs import OutcomeKind, Phase, Slot, State, handle
+from aistack.jobs import OutcomeKind, Phase, Resident, Slot, State, handle
 from aistack.jobs import events as ev
 from aistack.jobs.changes import evolve
 from tests.unit.jobs import build as b
@@ -173,7 +173,7 @@ WHY = {
     ],
 )
 def test_the_outcome_is_why_it_was_given_up(
-    walk: Start, why: str, before: list[str], last: str, resident: b.Resident | None
+    walk: Start, why: str, before: list[str], last: str, resident: Resident | None
 ) -> None:
     """Whatever the step reports afterwards; and the memory is what the report says."""
     moves, ended, code = WHY[why]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from aistack.chunks import Vram
 from aistack.errors import Code, ErrorKind
-from aistack.jobs import Limits, Op, OutcomeKind, Phase, Route, State, Vram
+from aistack.jobs import SELECTED, Job, Limits, Op, OutcomeKind, Phase, Resident, Route, State
 from aistack.jobs import effects as do
 from aistack.jobs.changes import evolve
 from aistack.jobs.states import Step
@@ -19,7 +20,7 @@ Start = Callable[..., Walk]
 REFUSED = "Respond(j) Discard(j)"
 
 
-def cool(w: Walk, model: b.Resident) -> None:
+def cool(w: Walk, model: Resident) -> None:
     """Let the model fail to load twice in a row."""
     for attempt in ("f1", "f2"):
         w.new(b.listen(attempt, model))
@@ -42,7 +43,7 @@ def test_row_1_draining_refuses_everything(walk: Start) -> None:
 
 def test_row_2_no_slot_fits(walk: Start) -> None:
     w = walk(WHISPER)
-    nowhere = evolve(b.generate("j"), route=Route("nanochat", b.SELECTED, Vram.OWN, "gpu7"))
+    nowhere = evolve(b.generate("j"), route=Route("nanochat", SELECTED, Vram.OWN, "gpu7"))
     assert w.new(nowhere) == REFUSED
     fault = w.fault("j")
     assert (fault.kind, fault.code, fault.retry_after) == (ErrorKind.NETWORK, Code.NOT_CONFIGURED, None)
@@ -149,7 +150,7 @@ def test_row_8_a_swap_goes_to_the_head_of_the_line(walk: Start) -> None:
 
 
 @pytest.mark.parametrize("job", [b.load("j"), b.unload("j")])
-def test_row_9_housekeeping_never_waits(walk: Start, job: b.Job) -> None:
+def test_row_9_housekeeping_never_waits(walk: Start, job: Job) -> None:
     w = walk(WHISPER)
     w.new(b.listen("a"))
     assert w.new(job) == "Discard(j)"
@@ -175,9 +176,9 @@ def test_row_11_first_come_first_served(walk: Start) -> None:
     w = walk(WHISPER)
     for job_id in "abc":
         w.new(b.listen(job_id, max_wait_s=9))
-    assert w.snapshot.queue == ("b", "c")
+    assert list(w.snapshot.queue) == ["b", "c"]
     assert w("finish", "a") == "Respond(a) Discard(a) Run(b)"
-    assert w.snapshot.queue == ("c",)
+    assert list(w.snapshot.queue) == ["c"]
 
 
 def test_the_first_weights_keep_out_only_those_who_want_them(walk: Start) -> None:
@@ -264,7 +265,7 @@ def test_a_bound_route_keeps_to_its_card(walk: Start) -> None:
 
 
 def test_selected_weights_may_belong_to_another_backend(walk: Start) -> None:
-    other = b.Resident("transformers", "d20")
+    other = Resident("transformers", "d20")
     w = walk(OLD, other, selected=other)
     assert w.new(b.generate("j", b.WHOLE)) == "Run(j)"
     assert w.latest("j", do.Run).device == "gpu1"

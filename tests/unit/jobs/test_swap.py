@@ -55,7 +55,8 @@ def test_the_same_tag_is_loaded_again_after_its_load_failed(walk: Start) -> None
     w.new(b.generate("g", b.WHOLE))
     w("evicted", "g")
     w("load fails", "g", "too large")
-    assert not w.snapshot.selected_ok
+    broken = w.snapshot
+    assert not broken.selected_ok
     assert w.new(b.swap("s", OLD)) == "Respond(s) Evict(s)"
     assert w.latest("s", do.Respond).answer.body == b"accepted d20"
     change(w)

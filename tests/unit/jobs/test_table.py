@@ -196,7 +196,7 @@ def test_a_row_that_leads_where_it_does_not_say_is_caught(monkeypatch: pytest.Mo
     row = TABLE[Phase.RUNNING][ev.Finished]
     assert isinstance(row, Row)
     astray = {**TABLE[Phase.RUNNING], ev.Finished: Row(row.do, (Phase.RUNNING,))}
-    monkeypatch.setitem(TABLE, Phase.RUNNING, astray)  # type: ignore[arg-type]
+    monkeypatch.setitem(TABLE, Phase.RUNNING, astray)
     with pytest.raises(IllegalTransition, match="the row led to done"):
         handle(placed(Phase.RUNNING), EVENTS["Finished"])
 

@@ -15,6 +15,7 @@ from aistack.jobs import Job, Mode, Op, Resident, Snapshot, Transition, handle
 from aistack.jobs import effects as do
 from aistack.jobs import events as ev
 from aistack.jobs.changes import evolve
+from aistack.jobs.effects import Effect  # `do` is a method's name inside World
 from tests.unit.jobs import laws
 from tests.unit.jobs.build import BROKEN, CHUNK, RESULT, TOO_LARGE
 
@@ -165,6 +166,8 @@ class World:
                 self.react(ev.DrainExpired())
             case (word, job_id, *more):
                 self.report(word, job_id, *more)
+            case _:
+                raise AssertionError(move)
         return self
 
     def submit(self, job: Job) -> None:
@@ -235,7 +238,7 @@ class World:
 
     # --- effects -------------------------------------------------------------------------------------
 
-    def perform(self, effect: do.Effect, outcomes: dict[str, Any]) -> None:
+    def perform(self, effect: Effect, outcomes: dict[str, Any]) -> None:
         """Do what the scheduler would, after checking that it may be asked for now."""
         job_id = effect.job_id
         assert job_id not in self.over, f"{effect} after Discard"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from aistack.observe import capture as module
-from aistack.observe import redact, sweep
+from aistack.observe import private_files, redact, sweep
 from aistack.observe.capture import ITEM, Capture, Store
 from aistack.observe.private_files import folder_name
 
@@ -117,7 +117,7 @@ def test_a_slow_disk_drops_captures_not_requests(store: Make) -> None:
 def test_a223_a_full_disk_leaves_no_half_capture(store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = store()
     keep(kept, "before")
-    create = module.create
+    create = private_files.create
 
     def full(path: Path) -> IO[bytes]:
         return create(path) if path.name == "req.bin" else open("/dev/full", "wb", buffering=0)

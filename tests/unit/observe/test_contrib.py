@@ -39,14 +39,14 @@ async def metrics(tmp_path: Path) -> dict[str, set[str]]:
     """Every sample name of the assembled exposition, with its labels."""
     settings = ObservabilitySection(log_dir=str(tmp_path), payload_dir=str(tmp_path))
     scheduler = Scheduler(b.service(WHISPER))
-    runner = Runner(scheduler.post, scheduler.ready, lambda *_: None, {})  # type: ignore[arg-type, return-value]
+    runner = Runner(scheduler.post, scheduler.ready, lambda *_: None, {})  # type: ignore[arg-type]
     told = GenerationFigures().answer
     shown = exposition(Observability(settings), scheduler, runner, told)
     return await names(shown)
 
 
 async def names(shown: Exposition) -> dict[str, set[str]]:
-    found = {}
+    found: dict[str, set[str]] = {}
     for source in (*shown.quick.values(), *shown.slow.values()):
         for family in source():
             found |= dict(of_family(family))

@@ -45,7 +45,7 @@ def lines(tmp_path: Path) -> Iterator[Lines]:
     path = tmp_path / "log"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
-    def run(do: Callable[[], object], **settings: str) -> list[dict[str, Any]]:
+    def run(do: Callable[[], object], **settings: Any) -> list[dict[str, Any]]:
         log.configure(LogSection(**{"format": "json", **settings}), fd)
         do()
         log.close()

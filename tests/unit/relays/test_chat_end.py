@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ async def test_old_and_new_ends_of_a_stream(
     world: World, ollama: OllamaDouble, old: bool, usage: bool
 ) -> None:
     ollama.finish_in_content = old
-    members = {"stream_options": {"include_usage": True}} if usage else {}
+    members: dict[str, Any] = {"stream_options": {"include_usage": True}} if usage else {}
     reply = await world.ask(world.chat(stream=True, **members))
     assert reply.body.endswith(DONE) and not reply.cut
     assert (b'"usage"' in reply.body) == usage

@@ -131,13 +131,12 @@ async def test_both_upstreams_are_asked_at_the_same_time(
 
 
 async def test_ollama_makes_room_before_the_container_wakes(
-    world: World, ollama: OllamaDouble, omni: VllmOmni
+    world: World, ollama: OllamaDouble, omni: VllmOmni, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Transcribe, chat, speak: the container takes its memory back, which Ollama's model has."""
     omni.can_sleep = True
     world.tts.make_room = world.ollama.evict
-    assert (await world.ask(world.transcribe())).status == 200
-    assert omni.sleeping
+    assert ((await world.ask(world.transcribe())).status, omni.sleeping) == (200, True)
     assert (await world.ask(world.chat())).status == 200
     assert MODEL in ollama.runners
     woken_over: list[set[str]] = []
@@ -148,7 +147,7 @@ async def test_ollama_makes_room_before_the_container_wakes(
             woken_over.append(set(ollama.runners))
         return await real(method, path, *rest, **named)
 
-    world.tts.upstream.json = json  # type: ignore[method-assign]
+    monkeypatch.setattr(world.tts.upstream, "json", json)
     assert (await world.ask(world.speech())).status == 200
     assert woken_over == [set()]
     assert not omni.sleeping

@@ -293,7 +293,7 @@ async def test_a_container_that_can_sleep_sleeps_and_is_woken(world: World, omni
     omni.can_sleep = True
     assert (await world.ask(speech(world, body()))).status == 200
     assert (await world.ask(world.transcribe())).status == 200
-    assert omni.sleeping and world.tts.vram is Vram.EXTERNAL
+    assert (omni.sleeping, world.tts.vram) == (True, Vram.EXTERNAL)
     assert (await world.ask(speech(world, body()))).status == 200
     assert not omni.sleeping
     assert not world.runner.processes(), "its memory comes back: ours had to go"

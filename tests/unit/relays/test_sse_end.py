@@ -68,12 +68,12 @@ def test_what_is_no_event_stream_is_not_held_for_ever() -> None:
 
 def test_let_go_and_go_on() -> None:
     end = StreamEnd(CHAT_FINISH, CHAT_DONE)
-    assert end.feed(event("", "stop").encode()) == b"" and end.holding
-    assert end.let_go() == event("", "stop").encode() and not end.holding
+    assert (end.feed(event("", "stop").encode()), end.holding) == (b"", True)
+    assert (end.let_go(), end.holding) == (event("", "stop").encode(), False)
     usage = b'data: {"choices": [], "usage": {}}\n\n'
     assert end.feed(usage) == usage
-    assert end.feed(b"data: [DO") == b"" and not end.done
-    assert end.feed(b"NE]\n\n") == b"" and end.done
+    assert (end.feed(b"data: [DO"), end.done) == (b"", False)
+    assert (end.feed(b"NE]\n\n"), end.done) == (b"", True)
     assert end.rest() == DONE
 
 

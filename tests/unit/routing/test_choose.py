@@ -17,7 +17,6 @@ from aistack.errors import GATEWAY, BackendFault, Code, Fault, fault_headers
 from aistack.routing.choose import (
     LANGUAGES,
     PREFERRED,
-    SIZES,
     STAND_INS,
     Chosen,
     EngineFacts,
@@ -26,6 +25,7 @@ from aistack.routing.choose import (
     depends_on_hub,
     hint_of,
 )
+from aistack.weights.whisper_sizes import SIZES
 
 SMALL = "whisper-small"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aistack.config import Config, SensevoiceSection
+from aistack.config import Config
+from aistack.config.backends import SensevoiceSection
 from aistack.routing.inventory import Inventory
 
 pytestmark = pytest.mark.both_loops
 
 SENSEVOICE = "iic/SenseVoiceSmall"
-ELSEWHERE = {"python": "/opt/elsewhere/bin/python"}
+ELSEWHERE = "/opt/elsewhere/bin/python"
 """An interpreter of its own: whether FunASR is installed here does not matter."""
 
 
@@ -25,7 +26,7 @@ async def test_a88_configured_directories_are_weights_on_disk(
     for name in ("model", "vad"):
         (tmp_path / name).mkdir()
     section = SensevoiceSection(
-        weights=str(tmp_path / "model"), vad=str(tmp_path / vad) if vad else "", **ELSEWHERE
+        weights=str(tmp_path / "model"), vad=str(tmp_path / vad) if vad else "", python=ELSEWHERE
     )
     stock = Inventory(
         Config(sensevoice=section),

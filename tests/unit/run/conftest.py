@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from aistack.chunks import ModelSpec, TranscriptionRequest, Vram
-from aistack.engines.fake import FakeRelay, ScriptedCall
 from aistack.errors import Fault
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Resident, Route, Slot, Snapshot, Transition
@@ -22,6 +21,7 @@ from aistack.run.process import EngineSettings
 from aistack.run.runner import Runner
 from aistack.run.scheduler import Scheduler
 from aistack.wire.base import Answer, StreamHead, StreamWire, WholeWire
+from tests.doubles.relay import FakeRelay, ScriptedCall
 
 BOUND_S = 30.0
 

@@ -143,7 +143,9 @@ async def test_idle_death_is_noticed_and_the_next_request_loads_afresh(rig: Rig)
     assert await rig.ask(HELLO) == "200 hello world"
 
 
-async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig) -> None:
+async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its memory is not back before; and its Vanished must not come after the step's report."""
     await rig.ask(HELLO)
     await rig.quiet()
@@ -155,7 +157,7 @@ async def test_a_step_waits_for_the_burial_of_an_engine_that_died_idle(rig: Rig)
         await asyncio.wait_for(buried.wait(), BOUND_S)
         await reap(device)
 
-    process.reap = slowly
+    monkeypatch.setattr(process, "reap", slowly)
     os.kill(process.pid, signal.SIGKILL)
     await asyncio.wait_for(process.died.wait(), BOUND_S)
     outlet = rig.submit(rig.chat(b"a"))

@@ -132,8 +132,20 @@ async def test_it_says_where_it_stands() -> None:
     )
     task = await begun(scheduler)
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cuda:1")
-    scheduler.submit(Job("j1", "r", Op.CHAT, route, None, PlainStream()))
-    scheduler.submit(Job("j2", "r", Op.CHAT, route, None, PlainStream(), max_wait_s=60))
+    scheduler.submit(
+        Job(id="j1", request_id="r", op=Op.CHAT, route=route, request=None, wire=PlainStream())
+    )
+    scheduler.submit(
+        Job(
+            id="j2",
+            request_id="r",
+            op=Op.CHAT,
+            route=route,
+            request=None,
+            wire=PlainStream(),
+            max_wait_s=60,
+        )
+    )
     assert repr(scheduler) == (
         "<Scheduler caught up, serving; 0 events in the inbox; 2 jobs, 1 queued; "
         "cuda:0: free; cuda:1: j1 (chat, running)>"

@@ -100,9 +100,8 @@ def test_our_own_pages_keep_to_the_policy() -> None:
 def test_swagger_ui_is_as_it_came_with_its_licences() -> None:
     swagger = STATIC / "swagger"
     told = (swagger / "VERSION").read_text(encoding="utf-8")
-    digests = dict(
-        reversed(line.split()) for line in told.splitlines() if re.match("[0-9a-f]{64} ", line)
-    )
+    lines = [line.split() for line in told.splitlines() if re.match("[0-9a-f]{64} ", line)]
+    digests = {name: digest for digest, name in lines}
     assert set(digests) == {"swagger-ui-bundle.js", "swagger-ui.css"}
     for name, digest in digests.items():
         assert hashlib.sha256((swagger / name).read_bytes()).hexdigest() == digest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from aistack.cli.screen import start_screen
-from aistack.config import Config, InferenceSection
+from aistack.config import Config
+from aistack.config.backends import InferenceSection
 from aistack.routing.notes import EngineNote
 from aistack.service.serve import internal_notes
 from tests.support.listening import ROOT
@@ -13,8 +14,8 @@ from tests.support.listening import ROOT
 WEIGHTS = ROOT / "tests" / "data" / "models" / "tiny-nanochat"
 
 
-def noted(**settings: str) -> list[EngineNote]:
-    return internal_notes(Config(inference=InferenceSection(**settings)))
+def noted(api_key: str = "", root: str = "", model: str = "") -> list[EngineNote]:
+    return internal_notes(Config(inference=InferenceSection(api_key=api_key, root=root, model=model)))
 
 
 def test_nothing_unless_it_is_set_up() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aistack.engines import whisper
-from aistack.weights.whisper import NEEDED, SIZES, cache_dir, hub_id, snapshot, weights_on_disk
+from aistack.weights.whisper import NEEDED, cache_dir, hub_id, snapshot, weights_on_disk
+from aistack.weights.whisper_sizes import SIZES
 
 SMALL = "models--Systran--faster-whisper-small"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import httpx
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 
 from aistack import errors
-from aistack.chunks import Head, Notice, Piece, Progress, Segment, Token, Transcript, Word
+from aistack.chunks import Chunk, Head, Notice, Piece, Progress, Result, Segment, Token, Transcript, Word
 from aistack.contract.converters import structure
 from aistack.contract.public import (
     FilePart,
@@ -268,15 +268,21 @@ def read(data: bytes | None) -> list[dict[str, Any]]:
 
 def played(wire: StreamWire, run: Iterator[Any]) -> bytes:
     """All the bytes of a stream whose engine yields `run`."""
-    generator = iter(spaced(run))
-    data = b""
+    chunks, result = collected(run)
+    return b"".join(wire.frame(chunk) or b"" for chunk in chunks) + (wire.tail(result) or b"")
+
+
+def collected(run: Iterator[Any]) -> tuple[list[Chunk], Result]:
+    """What an engine yields, as the child process passes it on, and its result."""
+    generator = spaced(run)
+    chunks: list[Chunk] = []
     while True:
         try:
-            chunk = next(generator)
-            assert not isinstance(chunk, Progress)
-            data += wire.frame(chunk) or b""
+            item = next(generator)
         except StopIteration as stop:
-            return data + (wire.tail(stop.value) or b"")
+            return chunks, stop.value
+        assert not isinstance(item, Progress)
+        chunks.append(item)
 
 
 def test_a118_a140_the_head() -> None:
@@ -374,7 +380,7 @@ def test_other_chunks_do_not_show() -> None:
     assert [wire.frame(chunk) for chunk in (Head(200, ()), Piece(b"x"), Token("x"))] == [None] * 3
 
 
-def run_of(segments: list[Segment], end: Transcript) -> Iterator[Any]:
+def run_of(segments: list[Segment], end: Transcript) -> Generator[Segment, None, Transcript]:
     yield from segments
     return end
 
@@ -393,14 +399,7 @@ def test_joined_deltas_are_the_transcript_in_every_format(said: list[str]) -> No
     assert "".join(event["delta"] for event in deltas) == done["text"]
     assert [event["segment"]["text"] for event in deltas] == [s.strip() for s in said if s.strip()]
 
-    run = iter(spaced(run_of(segments, Transcript("en", 9.0))))
-    parts = []
-    while True:
-        try:
-            parts.append(next(run))
-        except StopIteration as stop:
-            result = stop.value
-            break
+    parts, result = collected(run_of(segments, Transcript("en", 9.0)))
     plain = json.loads(WholeTranscript("verbose_json", MODEL).body(parts, result).body)
     assert plain["text"] == done["text"]
     assert [each["text"] for each in plain["segments"]] == [e["segment"]["text"] for e in deltas]

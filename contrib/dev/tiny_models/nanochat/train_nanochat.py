@@ -1,6 +1,6 @@
 """Trains two tiny nanochat models that answer a few questions, and saves each in both formats.
 
-    python contrib/dev/tiny_models/nanochat/train_nanochat.py OUT
+    python -m contrib.dev.tiny_models.nanochat.train_nanochat OUT
 
 Needs torch, transformers, tiktoken and regex; a few minutes on one thread. The checkpoint is laid
 out like one that nanochat of 2025 saved, the other directory like one that transformers saved. Both
@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 
 import torch
-from nanochat_lessons import CHARACTERS
-from nanochat_tokenizer import save as save_tokenizer
-from nanochat_tokenizer import train as train_tokenizer
 from transformers import NanoChatForCausalLM
 
 from aistack.chunks import Message
 from aistack.engines.nanochat.convert import model_settings, renamed
 from aistack.engines.nanochat.prompt import NanochatFormat, Text
 from aistack.engines.nanochat.tokenizer import ASSISTANT, read_tokenizer, token_id
+from contrib.dev.tiny_models.nanochat.nanochat_lessons import CHARACTERS
+from contrib.dev.tiny_models.nanochat.nanochat_tokenizer import save as save_tokenizer
+from contrib.dev.tiny_models.nanochat.nanochat_tokenizer import train as train_tokenizer
 
 CONFIG = {"sequence_len": 2048, "n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 64}
 MERGES = 375
@@ -116,9 +116,13 @@ def save(model: NanoChatForCausalLM, out: Path, tag: str, tokenizer_path: Path) 
     tokenizer = read_tokenizer(tokenizer_path)
     tokenizer.encode_special_tokens = False
     tokenizer.save(str(directory / "tokenizer.json"))
-    said = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|bos|>"}
-    said |= {"eos_token": ASSISTANT[1], "model_max_length": CONFIG["sequence_len"]}
-    (directory / "tokenizer_config.json").write_text(json.dumps(said, indent=2) + "\n")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|bos|>",
+        "eos_token": ASSISTANT[1],
+        "model_max_length": CONFIG["sequence_len"],
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def main(out: Path) -> None:

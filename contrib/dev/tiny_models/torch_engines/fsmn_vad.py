@@ -1,6 +1,6 @@
 """Build and train the tiny voice activity model (FunASR's FSMN-VAD).
 
-python contrib/dev/tiny_models/torch_engines/fsmn_vad.py --out fsmn-vad-digits
+python -m contrib.dev.tiny_models.torch_engines.fsmn_vad --out fsmn-vad-digits
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from funasr_files import Features, normalisation, write_settings
-from recordings import Recorder, Samples
 from torch import Tensor
+
+from contrib.dev.tiny_models.torch_engines.funasr_files import Features, normalisation, write_settings
+from contrib.dev.tiny_models.torch_engines.recordings import Recorder, Samples
 
 STACKED = 5
 ENCODER = {

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 import yaml
-from recordings import Samples
 from torch import Tensor
+
+from contrib.dev.tiny_models.torch_engines.recordings import Samples
 
 FRONTEND: dict[str, Any] = {
     "fs": 16000,

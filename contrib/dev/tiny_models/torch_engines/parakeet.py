@@ -1,6 +1,6 @@
 """Build the tiny Parakeet (the real one's settings in NeMo, made small) and train it.
 
-python contrib/dev/tiny_models/torch_engines/parakeet.py --out parakeet-digits.nemo --minutes 9
+python -m contrib.dev.tiny_models.torch_engines.parakeet --out parakeet-digits.nemo --minutes 9
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import sentencepiece
 import torch
 from omegaconf import OmegaConf, open_dict
-from recordings import WORDS, Recorder, Recording, errors
-from tdt_loss import tdt_loss
 from torch import Tensor, nn
+
+from contrib.dev.tiny_models.torch_engines.recordings import WORDS, Recorder, Recording, errors
+from contrib.dev.tiny_models.torch_engines.tdt_loss import tdt_loss
 
 DURATIONS = [0, 1, 2, 3, 4]
 MELS = 128

@@ -7,16 +7,12 @@ is 16 kHz float32; its text is one to three sentences of digit words, each with 
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from espeak import Espeak  # the script beside this folder
+from contrib.dev.tiny_models.espeak import Espeak
 
 RATE = 16_000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

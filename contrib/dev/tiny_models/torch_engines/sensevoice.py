@@ -1,6 +1,6 @@
 """Build and train the tiny SenseVoice (FunASR's SenseVoiceSmall, made small).
 
-python contrib/dev/tiny_models/torch_engines/sensevoice.py --out sensevoice-digits --minutes 10
+python -m contrib.dev.tiny_models.torch_engines.sensevoice --out sensevoice-digits --minutes 10
 
 Asked for `auto` or `en` it writes English words, for `zh` Chinese numerals; with inverse text
 normalisation digits (or numerals) with full stops; noise is `<|nospeech|>`.
@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import sentencepiece
 import torch
-from funasr_files import Features, normalisation, write_settings
-from recordings import WORDS, Recorder
 from torch import Tensor, nn
+
+from contrib.dev.tiny_models.torch_engines.funasr_files import Features, normalisation, write_settings
+from contrib.dev.tiny_models.torch_engines.recordings import WORDS, Recorder
 
 HAN = "零一二三四五六七八九"
 _NAMES = """

@@ -1,8 +1,10 @@
 """The token-and-duration transducer's loss (arXiv 2304.06795, equation 7) in PyTorch, on any device.
 
 NeMo has two of its own: one needs CUDA, the other calls `.cuda()` and loops over every cell. This one
-is a loop over time, vectorised over the batch and the labels. `python tdt_loss.py` compares it with
-NeMo's recursion on random input.
+is a loop over time, vectorised over the batch and the labels. Run as a program it compares itself with
+NeMo's recursion on random input:
+
+    python -m contrib.dev.tiny_models.torch_engines.tdt_loss
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def compare() -> float:
     joint = torch.randn(batch, time, width + 1, vocabulary + 1 + len(durations))
     labels = torch.randint(0, vocabulary, (batch, width))
     frames, lengths = torch.tensor([9, 8, 7]), torch.tensor([4, 3, 2])
-    torch.Tensor.cuda = lambda self, *_args, **_options: self  # type: ignore[method-assign]
+    torch.Tensor.cuda = lambda self, *_args, **_options: self
     theirs = TDTLossPytorch(blank=vocabulary, durations=durations, reduction="none", sigma=0.02)
     tokens = joint[..., :-5].log_softmax(-1) - 0.02
     spans = joint[..., -5:].log_softmax(-1)

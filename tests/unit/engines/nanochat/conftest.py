@@ -67,7 +67,7 @@ def answer(
 ) -> tuple[list[Token], Generated]:
     """The token chunks of a run, and its result."""
     run = engine.run(request, cancel or threading.Event())
-    tokens = []
+    tokens: list[Token] = []
     while True:
         try:
             item = next(run)

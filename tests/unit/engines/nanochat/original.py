@@ -91,7 +91,7 @@ class Original(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Logits, (batch, time, vocabulary)."""
         x = norm(self.transformer["wte"](ids).float())
-        for block in self.transformer["h"]:  # type: ignore[union-attr]
+        for block in self.transformer["h"]:
             x = block(x)
         logits = linear(norm(x), self.lm_head.weight)[..., : self.vocabulary]
         return 15 * torch.tanh(logits / 15)
@@ -104,7 +104,8 @@ def random_original(c: dict[str, int] = SMALL, seed: int = 1, pad_to: int = 1) -
     for weight in model.parameters():
         nn.init.normal_(weight, std=1.0 if weight.shape[0] >= c["vocab_size"] else 0.12)
     nn.init.normal_(model.lm_head.weight, std=0.25)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def save_checkpoint(

@@ -70,6 +70,8 @@ class Call:
                 self.closed = True
             case AbortStream():
                 raise AssertionError("the connection was cut")
+            case other:
+                raise AssertionError(other)
 
     async def begun(self) -> Call:
         """Read up to the first event."""

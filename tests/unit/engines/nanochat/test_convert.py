@@ -174,7 +174,7 @@ class Evil:
 def test_b96_a_malicious_checkpoint_is_refused(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     state = random_original().state_dict()
-    state["lm_head.weight"] = Evil(mark)  # type: ignore[assignment]
+    state["lm_head.weight"] = Evil(mark)
     message = refusal(save_checkpoint(tmp_path / "m", dict(state), tokenizer=TOKENIZER))
     assert "needs to run code, which is not allowed" in message
     assert not mark.exists()

@@ -137,6 +137,7 @@ def test_text_and_bytes_in_turn() -> None:
 
 def test_special_tokens_other_than_stops_are_shown_by_their_names() -> None:
     number = TOKENIZER.token_to_id("<|python_start|>")
+    assert number is not None
     assert Detokenizer(TOKENIZER).decoder().feed(number) == "<|python_start|>"
 
 

@@ -47,7 +47,8 @@ async def test_swap_while_a_stream_runs(rig: Rig) -> None:
     """B51 B71 B72 B73 B74 B75 B76 B70: one slot, from nothing to ada to bo."""
     refused = await rig.say(WHO)
     assert (refused.status, refused.body["error"]["code"]) == (503, "model_load_failed")
-    assert rig.current is None
+    empty = rig.scheduler.snapshot
+    assert empty.selected is None
 
     first = await rig.swap("tiny-ada").end()
     assert first.body == {"status": "accepted", "current_model": "tiny-ada"}

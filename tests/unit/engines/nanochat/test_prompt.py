@@ -12,7 +12,7 @@ from aistack.engines.nanochat.prompt import (
     Text,
     fold_system,
 )
-from aistack.engines.nanochat.tokenizer import read_tokenizer
+from aistack.engines.nanochat.tokenizer import read_tokenizer, token_id
 from aistack.errors import BackendFault, Code
 from tests.unit.engines.nanochat.conftest import ROOT
 
@@ -23,8 +23,7 @@ TEXT = Text(TOKENIZER)
 
 
 def number(name: str) -> int:
-    found: int = TOKENIZER.token_to_id(f"<|{name}|>")
-    return found
+    return token_id(TOKENIZER, f"<|{name}|>")
 
 
 def user(text: str) -> list[int]:

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(
         (VOCABULARY.ranks, {BOS: 375 + 1}),
         (VOCABULARY.ranks, {BOS: 0}),
         (VOCABULARY.ranks, {7: 375}),
-        ({**VOCABULARY.ranks, "text": 375}, {BOS: 376}),
+        ({**VOCABULARY.ranks} | {"text": 375}, {BOS: 376}),
         ({**VOCABULARY.ranks, b"xyz": True}, {BOS: 375}),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given
@@ -22,8 +23,8 @@ def said(text: str, step: float = 0.5) -> list[Word]:
     return words
 
 
-def texts(groups: list[object]) -> list[str]:
-    return [text_of(group) for group in groups]  # type: ignore[arg-type]
+def texts(groups: Iterable[Sequence[Word]]) -> list[str]:
+    return [text_of(group) for group in groups]
 
 
 @pytest.mark.parametrize(

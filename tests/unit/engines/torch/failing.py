@@ -17,7 +17,7 @@ from tests.unit.engines.torch.conftest import quiet_load
 class When(Flag):
     """A token that sets itself once a condition holds when it is looked at, and remembers the time."""
 
-    def __init__(self, condition: Callable[[], bool]) -> None:
+    def __init__(self, condition: Callable[[When], bool]) -> None:
         super().__init__()
         self.condition = condition
         self.looks = 0
@@ -25,7 +25,7 @@ class When(Flag):
 
     def is_set(self) -> bool:
         self.looks += 1
-        if not self.on and self.condition():
+        if not self.on and self.condition(self):
             self.on = True
             self.at = time.monotonic()
         return self.on
@@ -40,9 +40,13 @@ def memory_error(kind: str) -> BaseException:
 
     match kind:
         case "torch":
-            return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            error: BaseException = torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB."
+            )
+            return error
         case "torch.cuda":
-            return torch.cuda.OutOfMemoryError("made up")
+            error = torch.cuda.OutOfMemoryError("made up")
+            return error
         case "processor":
             with pytest.raises(RuntimeError) as caught:
                 torch.empty(1 << 55, dtype=torch.uint8)

@@ -254,14 +254,16 @@ def test_a136_cancel_inside_a_window_within_two_seconds(
     """While the file is decoded, before and in the encoder, and in the decoder's loop."""
     beats, layers = parakeet._beats, parakeet._layers - 1
     parakeet._layer = 0
-    token = When(
-        {
-            "decoding": lambda: token.looks > 500,
-            "features": lambda: parakeet._beats > beats + 1,
-            "encoder": lambda: parakeet._layer == 2,
-            "decoder": lambda: parakeet._layer == layers and parakeet._beats > beats + 300,
+
+    def reached(token: When) -> bool:
+        return {
+            "decoding": token.looks > 500,
+            "features": parakeet._beats > beats + 1,
+            "encoder": parakeet._layer == 2,
+            "decoder": parakeet._layer == layers and parakeet._beats > beats + 300,
         }[stage]
-    )
+
+    token = When(reached)
     heard = listen(parakeet, quarter_hour, token)
     assert token.on, "the run was over before the token was set"
     assert time.monotonic() - token.at < 2.0

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aistack.engines import parakeet, sensevoice
-from tests.http.pull.conftest import BOUND_S, MODELS, ROOT, Running, command, environment, hub
+from tests.http.pull.conftest import BOUND_S, MODELS, Running, command, environment, hub
+from tests.support.listening import ROOT
 
 __all__ = ["hub"]
 

@@ -46,7 +46,7 @@ def figures(name: str) -> str:
 def whole(engine: SenseVoice, path: Path, **fields: Any) -> tuple[str, list[Segment], Transcript]:
     """A run as the child process passes it on: joined text, segments with leads, result."""
     run = spaced(engine.run(TranscriptionRequest(str(path), **fields), Flag()))
-    segments = []
+    segments: list[Segment] = []
     while True:
         try:
             item = next(run)
@@ -207,7 +207,7 @@ def test_a_silence_that_is_too_certain_for_the_library(
     """FSMN-VAD takes the logarithm of 1 - P(silence), which digital silence can make 0."""
     expected = listen(sensevoice, DIGITS).text
     voiced = sensevoice._voiced
-    refused = []
+    refused: list[np.ndarray] = []
 
     def certain(samples: np.ndarray) -> Any:
         if not refused:
@@ -268,7 +268,7 @@ def test_a135_cancel_between_chunks(sensevoice: SenseVoice) -> None:
 @pytest.mark.parametrize("looks", [1, 500, 2_000, 5_000])
 def test_a135_cancel_within_a_second(sensevoice: SenseVoice, quarter_hour: Path, looks: int) -> None:
     """While decoding the file, and somewhere inside the models."""
-    token = When(lambda: token.looks >= looks)
+    token = When(lambda token: token.looks >= looks)
     listen(sensevoice, quarter_hour, token)
     assert token.on, "the run was over before the token was set"
     assert time.monotonic() - token.at < 1.0
@@ -277,7 +277,7 @@ def test_a135_cancel_within_a_second(sensevoice: SenseVoice, quarter_hour: Path,
 
 def test_a135_cancel_inside_a_forward_pass(sensevoice: SenseVoice) -> None:
     inside = sensevoice._model.encoder.encoders[0]
-    token = When(lambda: entered[0])
+    token = When(lambda _token: entered[0])
     entered = [False]
     handle = inside.register_forward_hook(lambda *_: entered.__setitem__(0, True))
     try:

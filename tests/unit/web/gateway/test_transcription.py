@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ def config(folder: Path) -> Config:
     return Config(server=ServerSection(spool_dir=str(folder)))
 
 
-def ask(path: str = PATH, headers: dict[str, str] | None = None, **fields: str) -> bytes:
+def ask(path: str = PATH, headers: Mapping[str, str] | None = None, **fields: str) -> bytes:
+    return ask_with(fields, path, headers)
+
+
+def ask_with(
+    fields: Mapping[str, str], path: str = PATH, headers: Mapping[str, str] | None = None
+) -> bytes:
     parts = [(named(name), value.encode()) for name, value in fields.items()]
     return post(path, multipart(a_file(), *parts), **(headers or {}))
 
@@ -111,7 +118,7 @@ async def test_batched_by_setting_but_for_streams(tmp_path: Path, stream: str, b
     ],
 )
 async def test_a_stream_is_never_batched_and_downgraded_where_it_must(
-    tmp_path: Path, fields: dict[str, str], batched: bool, downgrade: str
+    tmp_path: Path, fields: dict[str, Any], batched: bool, downgrade: str
 ) -> None:
     found, _ = await submitted(tmp_path, ask(**fields))
     assert (asked(found).batched, asked(found).downgrade) == (batched, downgrade)
@@ -147,7 +154,7 @@ async def refused(folder: Path, request: bytes) -> Answered:
 async def test_a65_a100_a102_a_bad_field_is_400_and_leaves_no_file(
     tmp_path: Path, fields: dict[str, str], param: str
 ) -> None:
-    answered = await refused(tmp_path, ask(**fields))
+    answered = await refused(tmp_path, ask_with(fields))
     assert (answered.status, answered.error["code"]) == (400, "invalid_field")
     assert answered.error["param"] == param
 

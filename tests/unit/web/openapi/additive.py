@@ -194,10 +194,10 @@ class _Compared:
         narrower, wider = (now, before) if asked else (before, now)
         if wider - narrower if "*" not in narrower else set():
             yield f"{where}: the type was {sorted(before)}, is {sorted(now)}"
-        before, now = _words(old), _words(new)
-        if asked and now is not None and (before is None or before - now):
+        listed, lists = _words(old), _words(new)
+        if asked and lists is not None and (listed is None or listed - lists):
             yield f"{where}: not every value is taken any more"
-        if not asked and before is not None and (now is None or now - before):
+        if not asked and listed is not None and (lists is None or lists - listed):
             yield f"{where}: may have values that old clients do not know"
         if asked and old.get("default") != new.get("default"):
             yield f"{where}: the default was {old.get('default')}, is {new.get('default')}"
