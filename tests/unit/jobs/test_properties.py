@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from aistack.jobs import Job, Limits, Op, Phase, Resident
-from aistack.jobs.model import Resident
 from tests.unit.jobs import build as b
 from tests.unit.jobs.world import World
 
