@@ -19,11 +19,13 @@ from attrs import evolve, frozen
 from aistack.chunks import DOWNLOAD, Progress
 from aistack.cli.exits import FAILED, OK, USAGE, say
 from aistack.cli.loop import run
+from aistack.cli.output import quiet_logs
 from aistack.config import Config
 from aistack.config.load import LoadedConfig
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.observe import log
+from aistack.observe.units import file_size, percent
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import Inventory, real_engines
@@ -48,8 +50,7 @@ class PullTarget:
 def pull(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Fetch the models of the command line; the exit code."""
     config = loaded.config
-    quiet = "debug" if config.log.level == "debug" else "error"
-    log.configure(evolve(config.log, level=quiet), log.STDERR)
+    quiet_logs(config.log)
     try:
         return run(_pull(args.models, config))
     except KeyboardInterrupt:
@@ -164,7 +165,7 @@ class Shown:
     def size(self) -> str:
         """` (484 MB)`, or nothing if it is not known."""
         whole = self._before + self._last.done
-        return f" ({megabytes(whole)})" if whole else ""
+        return f" ({file_size(whole)})" if whole else ""
 
     def clear(self) -> None:
         """Take the bar away."""
@@ -197,13 +198,5 @@ class Shown:
         if now - self._at < EVERY_S and share < self._share + EVERY_SHARE:
             return
         self._at, self._share = now, share
-        of = f" of {megabytes(progress.total)} ({share:.0%})" if progress.total else ""
-        say(f"{self._model}: {megabytes(progress.done)}{of}")
-
-
-def megabytes(size: float) -> str:
-    """Bytes as people read them, in powers of ten like the hubs."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size:.0f} bytes"
+        of = f" of {file_size(progress.total)} ({percent(share)})" if progress.total else ""
+        say(f"{self._model}: {file_size(progress.done)}{of}")

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from aistack.cli.output import columns
 from aistack.cli.plain_text import plain
+from aistack.observe.units import clock, file_size, memory_size, percent, span
 
 JOBS = 5
 """Ended jobs that are shown."""
@@ -51,14 +53,14 @@ def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
 
 
 def progress(told: Table | None) -> str:
-    """`0:45 of 3:10 of audio (24 %), about 12 s to go`, as much of it as is known."""
+    """`0:45 of 3:10 of audio (24%), about 12 s to go`, as much of it as is known."""
     if not told:
         return ""
     form, unit = UNITS.get(told["unit"], (_whole, told["unit"]))
     shown = form(told["done"]) + (f" of {form(told['total'])}" if told.get("total") else "")
-    shown += f" {unit}"
+    shown += f" {unit}" if unit else ""
     if told.get("share") is not None:
-        shown += f" ({min(told['share'], 1):.0%})".replace("%", " %")
+        shown += f" ({percent(told['share'])})"
     if told.get("eta_s") is not None:
         shown += f", about {span(told['eta_s'])} to go"
     return shown
@@ -74,15 +76,15 @@ def _waits(entry: Table, now: float) -> list[str]:
 
 def _memory(memory: Table) -> Iterator[list[str]]:
     for card in memory["cards"]:
-        used = f"{_gb(card['used_mb'])} of {_gb(card['total_mb'])} in use"
-        ours = f"{_gb(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
+        used = f"{memory_size(card['used_mb'])} of {memory_size(card['total_mb'])} in use"
+        ours = f"{memory_size(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
         yield [card["device"], card["name"], used, ours]
     for process in memory["processes"]:
         where = process.get("device") or (
             "" if process["engine"] == "gateway" else "spare, for a quick start"
         )
         rss = process.get("rss_mb")
-        size = "unknown" if rss is None else f"{rss:.0f} MB"
+        size = "unknown" if rss is None else memory_size(rss)
         yield [process["engine"], where, size, f"pid {process['pid']}"]
     if not memory["cards"] and memory.get("reason"):
         yield ["no cards", memory["reason"]]
@@ -105,43 +107,8 @@ def _jobs(timeline: Table) -> Iterator[list[str]]:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their cells aligned; every cell is made safe for a terminal here."""
-    cells = [[plain(str(cell)) for cell in row] for row in rows]
-    count = max(map(len, cells), default=0)
-    padded = [[*row, *[""] * (count - len(row))] for row in cells]
-    widths = [max(map(len, phase)) for phase in zip(*padded, strict=True)]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
-        for row in padded
-    ]
-
-
-def _gb(megabytes: float) -> str:
-    return f"{megabytes / 1024:.1f} GiB"
-
-
-def span(seconds: float) -> str:
-    """A length of time in words, to the two largest units; never negative."""
-    seconds = max(seconds, 0.0)
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min" + (f" {rest} s" if rest else "")
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h" + (f" {minutes} min" if minutes else "")
-    return f"{hours // 24} days"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `1:02:03` or `2:03`."""
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """The rows aligned and indented; every cell is made safe for a terminal here."""
+    return [f"  {line}" for line in columns([[plain(str(cell)) for cell in row] for row in rows])]
 
 
 def _whole(value: float) -> str:
@@ -150,6 +117,6 @@ def _whole(value: float) -> str:
 
 UNITS: Mapping[str, tuple[Callable[[float], str], str]] = {
     "s": (clock, "of audio"),
-    "bytes": (lambda value: _whole(value / 1e6), "MB"),
+    "bytes": (file_size, ""),
 }
 """How progress is told: the form of a number, and the words behind it."""

@@ -15,9 +15,10 @@ from typing import Any
 
 import aiohttp
 
-from aistack.config import Config, GiB
+from aistack.config import Config, GiB, MiB
 from aistack.config.addresses import parse_address, url_of
 from aistack.doctor.findings import Finding, FindingState
+from aistack.observe.units import file_size, memory_size
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
 
@@ -66,7 +67,7 @@ def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         name, free, total = _text(nvml.nvmlDeviceGetName(handle)), int(memory.free), int(memory.total)
-        says = f"{name}, {gigabytes(free)} of {gigabytes(total)} free, driver {driver}"
+        says = f"{name}, {memory_size(free / MiB)} of {memory_size(total / MiB)} free, driver {driver}"
         facts = {"name": name, "free": free, "total": total, "driver": driver}
         found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
@@ -105,18 +106,13 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
     except OSError as exc:
         return Finding("Disk", name, FindingState.BROKEN, f"{folder}: {exc.strerror}")
     facts = {"folder": str(folder), "free": free}
-    says = f"{gigabytes(free)} free in {folder}"
+    says = f"{file_size(free)} free in {folder}"
     if not os.access(there, os.W_OK):
         state = FindingState.BROKEN if needed else FindingState.NOTE
         return Finding("Disk", name, state, f"{says}, which cannot be written to", facts=facts)
     if free < LOW:
         return Finding("Disk", name, FindingState.NOTE, f"only {says}", facts=facts)
     return Finding("Disk", name, FindingState.WORKS, says, facts=facts)
-
-
-def gigabytes(size: float) -> str:
-    """Bytes in powers of ten."""
-    return f"{size / 1e9:.1f} GB"
 
 
 # --- ports -------------------------------------------------------------------------------------------

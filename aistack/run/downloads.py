@@ -1,4 +1,4 @@
-"""A first download told in the log: a line at its start, every 10 % or 5 seconds, and at its end."""
+"""A first download told in the log: a line at its start, every 10% or 5 seconds, and at its end."""
 
 from __future__ import annotations
 

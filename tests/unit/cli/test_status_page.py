@@ -47,9 +47,9 @@ def test_spans(seconds: float, words: str) -> None:
         ({"done": 45, "unit": "s"}, "0:45 of audio"),
         (
             {"done": 45, "total": 190, "unit": "s", "share": 0.237, "eta_s": 12},
-            "0:45 of 3:10 of audio (24 %), about 12 s to go",
+            "0:45 of 3:10 of audio (24%), about 12 s to go",
         ),
-        ({"done": 120e6, "total": 486e6, "unit": "bytes", "share": 0.25}, "120 of 486 MB (25 %)"),
+        ({"done": 120e6, "total": 486e6, "unit": "bytes", "share": 0.25}, "120 MB of 486 MB (25%)"),
         ({"done": 12, "total": 512, "unit": "tokens"}, "12 of 512 tokens"),
     ],
 )

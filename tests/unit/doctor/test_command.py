@@ -121,9 +121,9 @@ def test_what_is_still_looked_at_is_named(
     with cli_doctor.Looking() as looking:
         looking.at("Parakeet")
         looking.at("SenseVoice")
-        assert capsys.readouterr().err.endswith("looking at Parakeet, SenseVoice ...")
+        assert capsys.readouterr().err.endswith("checking Parakeet, SenseVoice ...")
         looking.engine(Finding("Engines", "SenseVoice", FindingState.WORKS, "loaded"))
-        assert capsys.readouterr().err == "\r\x1b[Klooking at Parakeet ..."
+        assert capsys.readouterr().err == "\r\x1b[Kchecking Parakeet ..."
     assert capsys.readouterr().err == "\r\x1b[K"
 
 

@@ -64,7 +64,7 @@ def test_cards_that_are_there(driver: Any) -> None:
     driver(nvml(2))
     first, second = cards(("auto",))
     assert (first.name, first.state) == ("cuda:0", FindingState.WORKS)
-    assert second.says == "Made Up 1, 6.0 GB of 8.0 GB free, driver 999.1"
+    assert second.says == "Made Up 1, 5.6 GiB of 7.5 GiB free, driver 999.1"
 
 
 def test_a_configured_card_that_is_not_there(driver: Any) -> None:
@@ -111,11 +111,11 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, 8 * GB))
     found = places(tmp_path, tmp_path / "not" / "yet")
     assert {each.state for each in found.values()} == {FindingState.WORKS}
-    assert found["weights (Hugging Face)"].says == f"8.0 GB free in {tmp_path / 'not' / 'yet' / 'hub'}"
+    assert found["weights (Hugging Face)"].says == f"8 GB free in {tmp_path / 'not' / 'yet' / 'hub'}"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GB, 0, GB))
     found = places(tmp_path, tmp_path)
     assert found["uploads"].state is FindingState.NOTE and found["uploads"].says.startswith(
-        "only 1.0 GB free"
+        "only 1 GB free"
     )
 
 
