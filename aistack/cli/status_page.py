@@ -1,6 +1,6 @@
-"""What `aistack status` shows of `/admin/api/state`: slots, line, memory, last jobs.
+"""The page of `aistack status`, made from `/admin/api/state`: slots, queue, memory, recent jobs.
 
-Moments in the answer are unix seconds of the server; a clock that is behind it shows 0 s.
+Moments are Unix seconds of the server; a clock that is behind the server's shows 0 s.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def page(state: Table, url: str, now: float) -> str:
     up = span(now - state["started"])
     head = f"aistack {plain(state['version'])} at {plain(url)}, up for {up}"
     if state["mode"] == "draining":
-        head += "; it is STOPPING and takes no new jobs"
+        head += "; STOPPING, no new jobs are accepted"
     lines = [head, "", "Slots", *_slots(state["slots"], now)]
     waiting = state["line"]
-    lines += ["", f"Line ({len(waiting['line'])} of {waiting['places']} places taken)"]
-    lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  nobody waits"]
+    lines += ["", f"Queue ({len(waiting['line'])} of {waiting['places']} places in use)"]
+    lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  empty"]
     lines += ["", "Memory", *_columns(list(_memory(state["memory"])))]
-    lines += ["", "Last jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
+    lines += ["", "Recent jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
     return "\n".join(lines)
 
 
@@ -41,19 +41,19 @@ def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
         holder, resident = slot.get("holder"), slot.get("resident")
         device = f"  {plain(slot['device']):<{width}}"
         if holder is None:
-            kept = f"{plain(resident['model'])} stays in memory" if resident else "no model in memory"
-            yield f"{device}  free for {span(now - slot['since'])}, {kept}"
+            kept = f"{plain(resident['model'])} is in memory" if resident else "no model in memory"
+            yield f"{device}  idle for {span(now - slot['since'])}, {kept}"
             continue
         step = f" ({plain(holder['step'])})" if holder.get("step") in ("evict", "load") else ""
         lasts = f"{slot['state']}{step} for {span(now - holder['state_since'])}"
-        yield f"{device}  {lasts}, holds the slot for {span(now - holder['since'])}"
+        yield f"{device}  {lasts}, has held the slot for {span(now - holder['since'])}"
         done = progress(holder.get("progress"))
         work = f"{holder['op']} with {holder['model']}{f', {done}' if done else ''}"
         yield f"  {'':<{width}}  {plain(work)}; request {plain(holder['request_id'])}"
 
 
 def progress(told: Table | None) -> str:
-    """`0:45 of 3:10 of audio (24%), about 12 s to go`, as much of it as is known."""
+    """`0:45 of 3:10 of audio (24%), about 12 s left`, as far as it is known."""
     if not told:
         return ""
     form, unit = UNITS.get(told["unit"], (_whole, told["unit"]))
@@ -62,14 +62,14 @@ def progress(told: Table | None) -> str:
     if told.get("share") is not None:
         shown += f" ({percent(told['share'])})"
     if told.get("eta_s") is not None:
-        shown += f", about {span(told['eta_s'])} to go"
+        shown += f", about {span(told['eta_s'])} left"
     return shown
 
 
 def _waits(entry: Table, now: float) -> list[str]:
     return [
         f"{entry['op']} with {entry['model']}",
-        f"waits for {span(now - entry['since'])}, at most {span(entry['patience_s'])}",
+        f"has waited {span(now - entry['since'])}, gives up after {span(entry['patience_s'])}",
         f"request {entry['request_id']}",
     ]
 
@@ -80,14 +80,12 @@ def _memory(memory: Table) -> Iterator[list[str]]:
         ours = f"{memory_size(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
         yield [card["device"], card["name"], used, ours]
     for process in memory["processes"]:
-        where = process.get("device") or (
-            "" if process["engine"] == "gateway" else "spare, for a quick start"
-        )
+        where = process.get("device") or ("" if process["engine"] == "gateway" else "warm spare")
         rss = process.get("rss_mb")
         size = "unknown" if rss is None else memory_size(rss)
         yield [process["engine"], where, size, f"pid {process['pid']}"]
     if not memory["cards"] and memory.get("reason"):
-        yield ["no cards", memory["reason"]]
+        yield ["no GPU", memory["reason"]]
 
 
 def _jobs(timeline: Table) -> Iterator[list[str]]:

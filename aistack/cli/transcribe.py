@@ -1,4 +1,4 @@
-"""`aistack transcribe` and `aistack models`: with a running server, or alone if there is none."""
+"""`aistack transcribe` and `aistack models`: with a running server, or on their own without one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def models(args: argparse.Namespace, loaded: LoadedConfig) -> int:
 def _carry_out(
     work: Callable[[Client], Awaitable[str]], args: argparse.Namespace, loaded: LoadedConfig
 ) -> int:
-    """Find or start a server, do the work, print its result."""
+    """Find or start a server, do the work, print the result; return the exit code."""
     config = loaded.config
     quiet_logs(config.log)
 
@@ -68,7 +68,7 @@ def _carry_out(
         say(str(exc))
         return BUSY if exc.busy else FAILED
     except aiohttp.ClientConnectorError:
-        say("The server cannot be reached.")
+        say("Cannot reach the server.")
         return UNREACHABLE
     except (aiohttp.ClientError, TimeoutError) as exc:
         say(f"The connection to the server failed ({type(exc).__name__}).")
@@ -84,7 +84,7 @@ def _carry_out(
 
 @contextlib.asynccontextmanager
 async def _server(named: str | None, config: Config, fake: bool) -> AsyncIterator[Client]:
-    """A client of the named server, else of the one on the configured address, else of our own."""
+    """A client of the named server, of the one on the configured address, or of one in this process."""
     keys = config.server.api_keys
     key = keys[0] if keys else None
     async with aiohttp.ClientSession(trust_env=named is not None) as session:
