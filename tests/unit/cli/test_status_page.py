@@ -96,5 +96,5 @@ def test_memory_of_a_card() -> None:
     card = {"device": "cuda:0", "name": "Card", "total_mb": 12288, "used_mb": 3072, "ours_mb": 2048}
     processes = [{"pid": 7, "engine": "gateway", "rss_mb": 60.4}, {"pid": 8, "engine": "whisper"}]
     shown = page(state(memory={"cards": [card], "processes": processes}), "u", NOW)
-    assert "  cuda:0   Card              3.0 GiB of 12.0 GiB in use  2.0 GiB by aistack" in shown
+    assert "  cuda:0   Card        3.0 GiB of 12.0 GiB in use  2.0 GiB by aistack" in shown
     assert "warm spare" in shown and "unknown" in shown
