@@ -70,7 +70,7 @@ function draw() {
 }
 
 function row(model) {
-  const weights = model.is_routing_alias ? "picks one per request" : model.on_disk === undefined ? "elsewhere" : model.on_disk ? "on disk" : "fetched when first used";
+  const weights = model.is_routing_alias ? "picks one per request" : model.on_disk === undefined ? "elsewhere" : model.on_disk ? "on disk" : "downloaded when first used";
   const what = model.loaded ? "unload" : "load";
   return h("tr", {},
     h("td", {}, h("span", { class: "id" }, model.id), " ", h("span", { class: "hint" }, model.owned_by)),
