@@ -1,4 +1,4 @@
-"""The doctor's look at this machine: graphics cards, disk, and the addresses to listen on."""
+"""The doctor's checks of this machine: GPUs, disk, and the addresses to listen on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
 
 LOW = 3 * GiB
-"""Less free space than this is worth a word: Parakeet alone is 2.5 GB."""
+"""Less free space than this is reported: Parakeet alone is 2.5 GB."""
 
 ASK_S = 2.0
 
@@ -31,16 +31,16 @@ DRIVER = "https://www.nvidia.com/drivers"
 
 
 def cards(devices: tuple[str, ...]) -> list[Finding]:
-    """NVIDIA cards by the driver's own library; `devices` are the configured slots. Blocks briefly."""
+    """NVIDIA GPUs, from the driver's own library; `devices` are the configured slots. Blocks briefly."""
     wanted = [device for device in devices if device.startswith("cuda")]
     absent = FindingState.BROKEN if wanted else FindingState.NOTE
-    because = f"; slots.devices wants {', '.join(wanted)}" if wanted else "; the processor is used"
+    because = f"; slots.devices names {', '.join(wanted)}" if wanted else "; the CPU is used"
 
     def none(says: str, help_: str = "") -> list[Finding]:
-        return [Finding("Graphics cards", "NVIDIA", absent, says + because, help_)]
+        return [Finding("GPUs", "NVIDIA", absent, says + because, help_)]
 
     if importlib.util.find_spec("pynvml") is None:
-        return none("cannot be looked for: nvidia-ml-py is not installed", "pip install nvidia-ml-py")
+        return none("cannot be detected: nvidia-ml-py is not installed", "pip install nvidia-ml-py")
     import pynvml
 
     try:
@@ -50,7 +50,7 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
             return none("no driver on this machine")
         return none(f"the driver does not answer ({exc})", DRIVER)
     try:
-        return _each(pynvml, wanted) or none("a driver, but no card")
+        return _each(pynvml, wanted) or none("the driver finds no GPU")
     except pynvml.NVMLError as exc:
         return none(f"the driver fails ({exc})", DRIVER)
     finally:
@@ -58,7 +58,7 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
 
 
 def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
-    """One finding a card, and one for each configured card that is not there. Raises NVMLError."""
+    """One finding per GPU, and one for each configured GPU that does not exist. Raises NVMLError."""
     nvml: Any = pynvml
     driver = _text(nvml.nvmlSystemGetDriverVersion())
     found = []
@@ -69,11 +69,11 @@ def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
         name, free, total = _text(nvml.nvmlDeviceGetName(handle)), int(memory.free), int(memory.total)
         says = f"{name}, {memory_size(free / MiB)} of {memory_size(total / MiB)} free, driver {driver}"
         facts = {"name": name, "free": free, "total": total, "driver": driver}
-        found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
+        found.append(Finding("GPUs", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
         if int(device.partition(":")[2] or 0) >= count:
-            says = f"slots.devices names it, and there are only {count}"
-            found.append(Finding("Graphics cards", device, FindingState.BROKEN, says))
+            says = f"slots.devices names it, but the last one is cuda:{count - 1}"
+            found.append(Finding("GPUs", device, FindingState.BROKEN, says))
     return found
 
 
@@ -85,17 +85,17 @@ def _text(value: str | bytes) -> str:
 
 
 def disk(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Room where weights are kept, and where uploads are."""
-    places = {"weights (Hugging Face)": cache_dir(environ)}
+    """Free space for model files and for uploads."""
+    places = {"models (Hugging Face)": cache_dir(environ)}
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
-        places["weights (ModelScope)"] = modelscope_cache(environ)
+        places["models (ModelScope)"] = modelscope_cache(environ)
     found = [_room(name, folder, needed=False) for name, folder in places.items()]
     spool = Path(config.server.spool_dir or tempfile.gettempdir())
     return [*found, _room("uploads", spool, needed=True)]
 
 
 def _room(name: str, folder: Path, needed: bool) -> Finding:
-    """One folder. Where weights lie may be read-only, as long as they are all there."""
+    """One folder. A model cache may be read-only, as long as it is complete."""
     if needed and not folder.is_dir():
         return Finding(
             "Disk", name, FindingState.BROKEN, f"{folder} does not exist", "set server.spool_dir"
@@ -109,7 +109,7 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
     says = f"{file_size(free)} free in {folder}"
     if not os.access(there, os.W_OK):
         state = FindingState.BROKEN if needed else FindingState.NOTE
-        return Finding("Disk", name, state, f"{says}, which cannot be written to", facts=facts)
+        return Finding("Disk", name, state, f"{says}, which is not writable", facts=facts)
     if free < LOW:
         return Finding("Disk", name, FindingState.NOTE, f"only {says}", facts=facts)
     return Finding("Disk", name, FindingState.WORKS, says, facts=facts)
@@ -119,7 +119,7 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
 
 
 async def ports(config: Config) -> list[Finding]:
-    """Whether each address can be listened on, or is held by an aistack already."""
+    """Whether each address is free, or in use by a running aistack."""
     return [await _port(address) for address in config.server.listen]
 
 
@@ -133,9 +133,9 @@ async def _port(address: str) -> Finding:
         if exc.errno == errno.EADDRINUSE:
             return await _taken(address)
         if exc.errno == errno.EACCES:
-            says = "needs more rights: ports above 1023 need none"
+            says = "permission denied: ports above 1023 need no special rights"
         elif exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
-            says = "this machine has no such address"
+            says = "this machine does not have that address"
         else:
             says = exc.strerror or type(exc).__name__
         return Finding("Ports", address, FindingState.BROKEN, says, "change server.listen")
@@ -143,7 +143,7 @@ async def _port(address: str) -> Finding:
 
 
 async def _tried(host: str, port: int) -> None:
-    """Listen as the service would, and stop at once. Raises OSError."""
+    """Listen as the service does, and stop at once. Raises OSError."""
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
     server.close()
     await server.wait_closed()
@@ -161,7 +161,7 @@ async def _taken(address: str) -> Finding:
                 says = f"aistack {told['version']} is running there"
                 return Finding("Ports", address, FindingState.WORKS, says, facts={"health": told})
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        pass  # whoever it is, it is not us
+        pass  # not aistack
     says = "another program listens there"
     return Finding(
         "Ports", address, FindingState.BROKEN, says, "change server.listen, or serve --port N"
