@@ -138,5 +138,5 @@ def test_the_extras_that_are_installed_exist() -> None:
     known = set(config["options.extras_require"])
     files = ("docker/gateway/Dockerfile", "systemd/aistack.service")
     for name in files:
-        (named,) = re.findall(r"(?:aistack|/src)\[([\w,]+)\]", (CONTRIB / name).read_text())
+        (named,) = re.findall(r"['\"](?:\.|/src)\[([\w,]+)\]['\"]", (CONTRIB / name).read_text())
         assert set(named.split(",")) <= known, name
