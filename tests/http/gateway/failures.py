@@ -92,19 +92,19 @@ TABLE = (
 PAGE = """\
 # When an upstream fails
 
-What a client gets when Ollama (chat) or the speech container fails. `tests/http/gateway` checks every cell over
-HTTP: status, kind and code, that the slot is free afterwards, and that the next call works.
+What a client gets when Ollama (chat) or the speech container fails. `tests/http/gateway` checks every
+cell over HTTP: status, kind and code, that the slot is free afterwards, and that the next call works.
 `python -m tests.http.gateway.failures` prints this page.
 
 {table}
 
-- Before the first byte a failure is a status with [the envelope](errors.md). `message` is the upstream's own
-  if it sent one; the upstream's status and code are under `error.upstream`. After the first byte there is never
-  a clean end.
-- A connection attempt times out after 2 s (Ollama) or 5 s (container), a silent connection after 600 s, because a
-  cold start takes 60 to 150 s.
-- A chat stream that ends cleanly, but with neither `[DONE]` nor a finish reason, counts as reset in the middle:
-  Ollama ends a stream like this when its runner dies.
+- Before the first byte a failure is a status with [the envelope](errors.md). `message` is the
+  upstream's own if it sent one; the upstream's status and code are under `error.upstream`. After the
+  first byte there is never a clean end.
+- A connection attempt times out after 2 s (Ollama) or 5 s (container), a silent connection after 600 s,
+  because a cold start takes 60 to 150 s.
+- A chat stream that ends cleanly, but with neither `[DONE]` nor a finish reason, counts as reset in the
+  middle: Ollama ends a stream like this when its runner dies.
 - 500 and `backend_unreachable` carry `x-should-retry: false`, so OpenAI's libraries do not retry them.
 """
 
