@@ -7,7 +7,7 @@ import { CAPABILITIES, OPS, PHASES, clock, seconds } from "./format.js";
 const SPANS = [["1 min", 60], ["5 min", 300], ["15 min", 900], ["1 h", 3600]];
 const LANE = 16;
 const GAP = 3;
-const LEFT = 104;
+const LEFT = 112;
 const AXIS = 22;
 const TICKS = [5, 10, 15, 30, 60, 120, 300, 600, 900];
 const CHOICE = "aistack.span";
