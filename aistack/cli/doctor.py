@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from aistack.cli.exits import FAILED, OK, show
 from aistack.cli.loop import run
+from aistack.cli.output import StatusLine, quiet_logs
 from aistack.config import Config
 from aistack.doctor import config as doctor_config
 from aistack.doctor import engines as doctor_engines
@@ -24,7 +25,6 @@ from aistack.doctor import machine as doctor_machine
 from aistack.doctor import net as doctor_net
 from aistack.doctor.findings import Finding, FindingState
 from aistack.observe import log
-from aistack.observe.terminal import plain
 from aistack.routing.inventory import Inventory
 
 ENGINES = "Engines"
@@ -35,7 +35,7 @@ NAME_WIDTH = 14
 def doctor(args: argparse.Namespace) -> int:
     """Print the findings; the exit code."""
     config, found = doctor_config.read(args.config)
-    log.configure(config.log.quiet(), log.STDERR)
+    quiet_logs(config.log)
     live = not args.json and sys.stdout.isatty()
     try:
         with Live() if live else Looking() as looking:
@@ -84,7 +84,7 @@ class Looking:
     """A line on stderr that says what is being looked at; nothing unless a terminal sees it."""
 
     def __init__(self) -> None:
-        self._shown = False
+        self._line = StatusLine()
         self._now: list[str] = []
 
     def __enter__(self) -> Looking:
@@ -113,16 +113,13 @@ class Looking:
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._shown:
-            self._shown = False
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._line.clear()
 
     def _draw(self) -> None:
-        self.clear()
-        if self._now and sys.stderr.isatty():
-            self._shown = True
-            what = plain(", ".join(self._now))
-            print(f"looking at {what} ...", end="", file=sys.stderr, flush=True)
+        if self._now:
+            self._line.draw(f"checking {', '.join(self._now)} ...")
+        else:
+            self.clear()
 
 
 class Live(Looking):

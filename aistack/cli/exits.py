@@ -9,13 +9,13 @@ from aistack.observe.terminal import plain, plain_json
 OK, FAILED, USAGE, BUSY, UNREACHABLE, STOPPED = 0, 1, 2, 3, 4, 130
 EXITS = {
     OK: "done",
-    FAILED: "failed; the reason is on stderr, or in the report of `doctor`",
-    USAGE: "wrong usage, a file that cannot be read, an unknown model to pull, a wrong configuration",
-    BUSY: "the server stayed busy for all of `--wait`",
-    UNREACHABLE: "no server answers there, or the connection to it broke",
-    STOPPED: "stopped with Ctrl-C (`serve`: by the second one; the first ends it with 0)",
+    FAILED: "failed; the reason is on stderr or in the report of `doctor`",
+    USAGE: "wrong usage, unreadable file, unknown model to pull, or invalid configuration",
+    BUSY: "the server was still busy after `--wait` seconds",
+    UNREACHABLE: "no server answers, or the connection broke",
+    STOPPED: "stopped with Ctrl-C (`serve`: by the second Ctrl-C; the first ends it with 0)",
 }
-"""What every exit code means, for every command."""
+"""The meaning of each exit code; it is the same for every command."""
 
 
 def say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""`aistack logs`: the log of a running server, of a file, or of whatever is piped in, for people."""
+"""`aistack logs`: the log of a running server, a file or a pipe, in readable form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from aistack.cli import log_lines
 from aistack.cli.client import Client
 from aistack.cli.exits import OK, USAGE, say
-from aistack.cli.remote import looked_at
+from aistack.cli.remote import query
 from aistack.config.load import LoadedConfig
 from aistack.observe.terminal import plain
 
@@ -22,7 +22,7 @@ EVERY_S = 1.0
 KEPT = 500
 """Lines a server keeps in memory."""
 LINES = 200
-"""Of a server, if nobody says how many."""
+"""Of a server, without --lines."""
 
 
 class Printer:
@@ -61,7 +61,7 @@ def logs(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Print them; the exit code."""
     printer = Printer(args.level, args.request)
     if args.file is None:
-        return looked_at(lambda client, _url: _of_server(client, args, printer), args, loaded)
+        return query(lambda client, _url: _of_server(client, args, printer), args, loaded)
     if args.file == "-":
         _of_stream(sys.stdin.buffer, args.lines, printer)
         return OK

@@ -19,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
     """The whole grammar."""
     top = argparse.ArgumentParser(
         prog="aistack",
-        description="One OpenAI-compatible server that shares one GPU.",
-        epilog="exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 server busy, "
+        description="An OpenAI-compatible server that shares one GPU between speech and chat.",
+        epilog="exit codes: 0 done, 1 failed, 2 usage or configuration error, 3 server busy, "
         "4 no server, 130 stopped",
     )
     top.add_argument("--version", action="version", version=f"aistack {__version__}")
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--demo",
         action="store_true",
-        help="try it out: chat and speech by scripted upstreams, transcription by the real engines",
+        help="try it out: chat and speech are scripted, transcription is real",
     )
 
     client = argparse.ArgumentParser(add_help=False)
@@ -46,20 +46,20 @@ def parser() -> argparse.ArgumentParser:
         "--server",
         metavar="URL",
         type=_url,
-        help="use this server (default: the configured address if one answers there, else no server)",
+        help="use this server (default: the configured address if a server answers there, else none)",
     )
 
     transcribe = commands.add_parser(
         "transcribe",
         parents=[common, client],
         help="transcribe an audio file",
-        description="Transcribe an audio file and print the transcript. A running server is used if "
-        "there is one, else the work is done here.",
+        description="Transcribe an audio file and print the transcript. Uses a running server if "
+        "there is one; otherwise this command does the work.",
     )
     _runs(transcribe, "aistack.cli.transcribe:transcribe", configured=True)
     transcribe.add_argument("file", metavar="FILE", help="audio in any common format")
-    transcribe.add_argument("--model", default="auto", help="model id, as in `aistack models`")
-    transcribe.add_argument("--language", metavar="CODE", help="language of the speech, like en")
+    transcribe.add_argument("--model", default="auto", help="id from `aistack models` (default: auto)")
+    transcribe.add_argument("--language", metavar="CODE", help="language of the speech, such as en")
     transcribe.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     transcribe.add_argument("--translate", action="store_true", help="translate to English")
     transcribe.add_argument(
@@ -79,39 +79,39 @@ def parser() -> argparse.ArgumentParser:
     pull = commands.add_parser(
         "pull",
         parents=[common],
-        help="fetch a model's weights ahead of time",
-        description="Fetch weights into the libraries' own caches, where the server finds them. A "
-        "download that broke off goes on where it stopped. No server is needed.",
+        help="download a model's files ahead of time",
+        description="Download model files into the libraries' own caches, where the server finds them. "
+        "An interrupted download resumes. No server is needed.",
     )
     _runs(pull, "aistack.cli.pull:pull", configured=True)
     pull.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
-        help="as a client would name it: small, parakeet, auto, ...",
+        help="a model name as clients send it: small, parakeet, auto, ...",
     )
 
     doctor = commands.add_parser(
         "doctor",
         parents=[common],
-        help="say what works here, what is missing, and how to get it",
-        description="Look at everything a server here would need: the configuration, each engine's "
-        "libraries (loaded in a process of their own), audio, cards, weights, disk, ports, hubs "
-        "and other servers. The exit code is 1 if anything that is configured is broken.",
+        help="check what works here, what is missing, and how to get it",
+        description="Check everything a server needs here: the configuration, each engine's libraries "
+        "(loaded in separate processes), audio, GPUs, model files, disk, ports, hubs and other "
+        "servers. Exits with 1 if anything that is configured is broken.",
     )
     _runs(doctor, "aistack.cli.doctor:doctor")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
 
     for name, function, what in (
-        ("sample-config", "sample_config", "print a configuration file with every setting explained"),
-        ("openapi", "openapi", "print the reference of the interfaces (OpenAPI 3.1)"),
-        ("states", "states", "print the states of a job and what leads where"),
+        ("sample-config", "sample_config", "print a configuration file that explains every setting"),
+        ("openapi", "openapi", "print the API reference (OpenAPI 3.1)"),
+        ("states", "states", "print the states of a job and the transitions between them"),
     ):
         _runs(commands.add_parser(name, help=what), f"aistack.cli.documents:{function}")
     completion = commands.add_parser(
         "completion",
-        help="print a script that completes commands and options in a shell",
-        description="Print a script for the shell. For bash, now: source <(aistack completion bash)",
+        help="print a shell completion script",
+        description="Print a completion script. In bash: source <(aistack completion bash)",
     )
     _runs(completion, "aistack.cli.documents:completion")
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
@@ -124,7 +124,7 @@ def _runs(parser: argparse.ArgumentParser, function: str, configured: bool = Fal
 
 
 def _looking(commands: Any, common: argparse.ArgumentParser) -> None:
-    """The commands that look at a running server."""
+    """The commands that query a running server."""
     there = argparse.ArgumentParser(add_help=False)
     there.add_argument(
         "--server", metavar="URL", type=_url, help="the server (default: the configured address)"
@@ -132,37 +132,37 @@ def _looking(commands: Any, common: argparse.ArgumentParser) -> None:
     status = commands.add_parser(
         "status",
         parents=[common, there],
-        help="who holds the card, who waits, what is in memory",
-        description="Show what a running server is doing: each slot with its job, the line, memory, "
-        "and the last jobs.",
+        help="show the running job, the queue, and the models in memory",
+        description="Show what a running server is doing: each slot with its job, the queue, memory, "
+        "and the most recent jobs.",
     )
     _runs(status, "aistack.cli.status:status", configured=True)
     status.add_argument("--json", action="store_true", help="print the server's answer")
-    status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    status.add_argument("--watch", action="store_true", help="refresh every second until Ctrl-C")
     logs = commands.add_parser(
         "logs",
         parents=[common, there],
-        help="show log lines so that people can read them",
-        description="Show the log lines a running server has in memory (500), or those of a file or a "
+        help="show log lines in readable form",
+        description="Show the last log lines of a running server (up to 500), or those of a file or a "
         "pipe: aistack serve | aistack logs -",
     )
     _runs(logs, "aistack.cli.logs:logs", configured=True)
-    logs.add_argument("file", nargs="?", metavar="FILE", help="a log file, - for stdin")
+    logs.add_argument("file", nargs="?", metavar="FILE", help="a log file; - for stdin")
     logs.add_argument(
         "-n",
         "--lines",
         type=_lines,
         metavar="N",
-        help="the last N lines (default: 200 of a server, all of a file)",
+        help="show the last N lines (default: 200 from a server, all of a file)",
     )
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come, until Ctrl-C")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing new lines until Ctrl-C")
     logs.add_argument(
         "--level",
         choices=("debug", "info", "warning", "error"),
         default="debug",
-        help="of this level and above",
+        help="lowest level to show (default: debug)",
     )
-    logs.add_argument("--request", metavar="ID", help="only about the request with this X-Request-ID")
+    logs.add_argument("--request", metavar="ID", help="only lines of the request with this X-Request-ID")
 
 
 def _port(text: str) -> int:
@@ -175,7 +175,7 @@ def _port(text: str) -> int:
 def _lines(text: str) -> int:
     count = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid number of lines")
     return count
 
 

@@ -1,7 +1,7 @@
-"""`aistack pull`: weights fetched ahead of time, with a bar on a terminal and plain lines elsewhere.
+"""`aistack pull`: download model files ahead of time, with a bar on a terminal, else plain lines.
 
-Exit codes: 0 all models are on the disk now, 1 one could not be fetched (its reason is on stderr; the
-others are fetched all the same), 2 a name is unknown (nothing is fetched then), 130 stopped.
+Exit codes: 0 all models are on the disk, 1 a download failed (the reason is on stderr; the others are
+still downloaded), 2 a name is unknown (nothing is downloaded), 130 stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from attrs import evolve, frozen
 from aistack.chunks import DOWNLOAD, Progress
 from aistack.cli.exits import FAILED, OK, USAGE, say, show
 from aistack.cli.loop import run
+from aistack.cli.output import quiet_logs
 from aistack.config import Config
 from aistack.config.load import LoadedConfig
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.observe import log
 from aistack.observe.terminal import plain
+from aistack.observe.units import file_size, percent
 from aistack.routing import choose as routing
 from aistack.routing.choose import Facts
 from aistack.routing.inventory import Inventory, real_engines
@@ -34,12 +36,12 @@ from aistack.weights.whisper_sizes import SIZES
 
 EVERY_S = 5.0
 EVERY_SHARE = 0.1
-"""How often a line is written where there is no terminal: after so long, or so much more of it."""
+"""Without a terminal, a line is written after this long or this much more of the download."""
 
 
 @frozen
 class PullTarget:
-    """A model as named, and who it is; `here` says in words why there is nothing to fetch."""
+    """A model as named, and what it is; `here` says why there is nothing to download, if so."""
 
     name: str
     resident: Resident
@@ -49,11 +51,11 @@ class PullTarget:
 def pull(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Fetch the models of the command line; the exit code."""
     config = loaded.config
-    log.configure(config.log.quiet(), log.STDERR)
+    quiet_logs(config.log)
     try:
         return run(_pull(args.models, config))
     except KeyboardInterrupt:
-        say("Stopped. What has arrived is kept: the same command goes on from there.")
+        say("Stopped. The part that has arrived is kept; the same command resumes.")
         raise
     finally:
         log.close()
@@ -72,16 +74,16 @@ async def _pull(names: Sequence[str], config: Config) -> int:
             continue
         engine = wanted.resident.backend
         settings = settings_of(config, inventory.engine(engine), targets[engine])
-        with Shown(wanted.resident.model) as shown:
+        with DownloadProgress(wanted.resident.model) as shown:
             try:
-                fault = await fetch(settings, inventory.spec(wanted.resident, "cpu"), shown.told)
+                fault = await fetch(settings, inventory.spec(wanted.resident, "cpu"), shown.update)
             except OSError as exc:
                 shown.clear()
                 say(f"{wanted.resident.model}: {settings.python}: {exc.strerror or type(exc).__name__}.")
                 code = FAILED
                 continue
         if fault is None:
-            show(f"{wanted.resident.model}: fetched{shown.size}.")
+            show(f"{wanted.resident.model}: downloaded{shown.size}.")
         else:
             say(f"{wanted.resident.model}: {fault.message}")
             code = FAILED
@@ -91,7 +93,7 @@ async def _pull(names: Sequence[str], config: Config) -> int:
 def _found(
     names: Sequence[str], inventory: Inventory, facts: Facts, config: Config
 ) -> tuple[list[PullTarget], int]:
-    """Who the names stand for, each model once; what cannot be is said, and its exit code returned."""
+    """The models that the names stand for, each once, and the exit code so far; prints what is wrong."""
     found: dict[Resident, PullTarget] = {}
     code = OK
     for name in names:
@@ -99,7 +101,7 @@ def _found(
             wanted = _wanted(name, inventory, facts)
         except BackendFault as exc:
             unknown = exc.fault.code is Code.MODEL_NOT_FOUND
-            chat = " Chat models are fetched by Ollama: ollama pull NAME." if unknown else ""
+            chat = " Ollama downloads chat models: ollama pull NAME." if unknown else ""
             say(exc.fault.message + chat)
             code = max(code, USAGE if unknown else FAILED)
         else:
@@ -122,15 +124,15 @@ def _wanted(name: str, inventory: Inventory, facts: Facts) -> PullTarget:
     source = inventory.spec(resident, "cpu").source
     own = source not in SIZES and os.path.exists(source)
     return PullTarget(
-        name, resident, f"read from {source}; nothing to fetch." if own else "already here."
+        name, resident, f"read from {source}; nothing to download." if own else "already here."
     )
 
 
-INSIDE = "comes inside its package; nothing to fetch."
+INSIDE = "comes with its package; nothing to download."
 
 
-class Shown:
-    """How far a download is, on stderr: a bar that a terminal sees, or a line now and then."""
+class DownloadProgress:
+    """How far a download is, on stderr: a bar on a terminal, or a line now and then."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -140,14 +142,14 @@ class Shown:
         self._last = Progress(0.0, None, DOWNLOAD)
         self._before = 0.0
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> DownloadProgress:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.clear()
 
-    def told(self, progress: Progress) -> None:
-        """So much has arrived."""
+    def update(self, progress: Progress) -> None:
+        """Show that this much has arrived."""
         if progress.unit != DOWNLOAD:
             return
         if progress.done < self._last.done:  # the next of several repositories
@@ -162,12 +164,12 @@ class Shown:
 
     @property
     def size(self) -> str:
-        """` (484 MB)`, or nothing if it is not known."""
+        """` (484 MB)`, or an empty string if it is unknown."""
         whole = self._before + self._last.done
-        return f" ({megabytes(whole)})" if whole else ""
+        return f" ({file_size(whole)})" if whole else ""
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -197,13 +199,5 @@ class Shown:
         if now - self._at < EVERY_S and share < self._share + EVERY_SHARE:
             return
         self._at, self._share = now, share
-        of = f" of {megabytes(progress.total)} ({share:.0%})" if progress.total else ""
-        say(f"{self._model}: {megabytes(progress.done)}{of}")
-
-
-def megabytes(size: float) -> str:
-    """Bytes as people read them, in powers of ten like the hubs."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size:.0f} bytes"
+        of = f" of {file_size(progress.total)} ({percent(share)})" if progress.total else ""
+        say(f"{self._model}: {file_size(progress.done)}{of}")

@@ -1,4 +1,4 @@
-"""What `aistack status` and `aistack logs` share: one running server, and what is said if it is none."""
+"""What `aistack status` and `aistack logs` share: reaching one server, and what to say if that fails."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from aistack.config.load import LoadedConfig
 Work = Callable[[Client, str], Awaitable[int]]
 
 
-def looked_at(work: Work, args: argparse.Namespace, loaded: LoadedConfig) -> int:
-    """Do something with the named server, else the one on the configured address; the exit code."""
+def query(work: Work, args: argparse.Namespace, loaded: LoadedConfig) -> int:
+    """Run `work` with the named server, else the configured one; return the exit code."""
     server = loaded.config.server
     url: str = args.server or url_of(server.listen[0])
     key = server.api_keys[0] if server.api_keys else None
@@ -31,11 +31,11 @@ def looked_at(work: Work, args: argparse.Namespace, loaded: LoadedConfig) -> int
     except Refused as exc:
         hint = ""
         if exc.status == 401:
-            hint = " The key that is sent is the first of server.api_keys (AISTACK_SERVER__API_KEYS)."
+            hint = " The key sent is the first in server.api_keys (AISTACK_SERVER__API_KEYS)."
         say(f"{exc}{hint}")
         return FAILED
     except NotOurs:
-        say(f"What answers at {url} is no aistack, or an older one.")
+        say(f"The server at {url} is not aistack, or is an older version.")
         return UNREACHABLE
     except aiohttp.ClientConnectorError:
         say(f"No server answers at {url}. `aistack serve` starts one; --server URL names another.")

@@ -1,4 +1,4 @@
-"""What a person sees at start-up: where it listens, what it can do, what to try. Pure."""
+"""The start-up message: where it listens, what it can do, what to try. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aistack.observe.terminal import plain
 from aistack.routing.notes import EngineNote
 
 SHOWN = 3
-"""Models named per engine."""
+"""How many models are named per engine."""
 
 
 def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: bool) -> str:
@@ -23,17 +23,17 @@ def start_screen(addresses: Sequence[str], engines: Sequence[EngineNote], keys: 
         mark, what = ("+", _models(engine)) if engine.models else ("-", _missing(engine))
         lines.append(f"  {mark} {plain(engine.provider):<{width}}  {plain(what)}")
     if not any(engine.models for engine in engines):
-        lines.append("  No engine is installed: transcriptions will be answered with 503.")
+        lines.append("  No engine is installed: transcriptions get 503.")
     lines += [
         "",
-        f"  try   curl{key} -F file=@speech.wav {url}/v1/audio/transcriptions",
-        f"  see   curl{key} {url}/v1/models",
-        f"  look  {url}/admin in a browser",
-        "  stop  Ctrl-C",
+        f"  Try it   curl{key} -F file=@contrib/samples/hello.wav {url}/v1/audio/transcriptions",
+        f"  Models   curl{key} {url}/v1/models",
+        f"  Console  {url}/admin",
+        "  Stop     Ctrl-C",
         "",
     ]
     if not keys and any(is_open(each) for each in addresses):
-        lines += ["  Note: other machines can reach this address, and no key is asked for.", ""]
+        lines += ["  Note: other machines can reach this address, and no API key is required.", ""]
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ from aistack.observe import log
 from aistack.routing.notes import EngineNote
 
 Ready = Callable[[Sequence[str], Sequence[EngineNote]], None]
-"""Told once, with the addresses really listened on (`host:port`) and the engines found."""
+"""Called once, with the addresses in use (`host:port`) and the engines found."""
 
 ABORT_S = 1.0
 """After the second Ctrl-C: how long clean-up may take before the process just ends."""
@@ -48,7 +48,7 @@ async def _service(config: Config, fake: bool, ready: Ready, stop: asyncio.Event
 def serve(args: argparse.Namespace, loaded: LoadedConfig) -> int:
     """Serve until a signal comes; the exit code. `demo`: chat and speech by scripted upstreams."""
     if args.fake and args.demo:
-        say("--demo and --fake exclude each other.")
+        say("Use either --demo or --fake, not both.")
         return USAGE
     config = loaded.config
     log.configure(config.log)
@@ -123,7 +123,7 @@ def _watch_signals(stop: asyncio.Event, grace_s: float) -> None:
             stop.set()
             if number == signal.SIGINT:
                 with contextlib.suppress(OSError, ValueError):
-                    say(f"stopping; running jobs have {grace_s:g} s. Ctrl-C again to stop at once.")
+                    say(f"Stopping: running jobs have {grace_s:g} s. Ctrl-C again stops at once.")
         elif number == signal.SIGINT and task is not None:
             loop.call_later(ABORT_S, _end_now)
             task.cancel()
@@ -145,11 +145,11 @@ def _end_now() -> None:
 def _cannot_listen(exc: OSError, addresses: Sequence[str]) -> str:
     where = " or ".join(addresses) if len(addresses) > 1 else addresses[0]
     if exc.errno == errno.EADDRINUSE:
-        return f"Cannot listen on {where}: the port is in use. Is aistack already running? (--port N)"
+        return f"Cannot listen on {where}: the port is in use. Try another one with --port N."
     if exc.errno == errno.EACCES:
-        return f"Cannot listen on {where}: this needs more rights. Ports above 1023 need none."
+        return f"Cannot listen on {where}: permission denied. Ports above 1023 need no special rights."
     if is_nowhere(exc):
-        return f"Cannot listen on {where}: this machine has no such address."
+        return f"Cannot listen on {where}: this machine does not have that address."
     return f"Cannot start on {where}: {exc.strerror or type(exc).__name__}."
 
 

@@ -1,4 +1,4 @@
-"""`aistack status`: who holds the card, who waits, what is in memory; from a running server."""
+"""`aistack status`: the running job, the queue and the models in memory of a running server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from aistack.cli import status_page
 from aistack.cli.client import Client
 from aistack.cli.exits import OK, show
-from aistack.cli.remote import looked_at
+from aistack.cli.remote import query
 from aistack.config.load import LoadedConfig
 
 EVERY_S = 1.0
@@ -21,7 +21,7 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def status(args: argparse.Namespace, loaded: LoadedConfig) -> int:
-    """Print what the server is doing, once or every second; the exit code."""
+    """Print what the server is doing, once or every second; return the exit code."""
 
     async def work(client: Client, url: str) -> int:
         while True:
@@ -31,7 +31,7 @@ def status(args: argparse.Namespace, loaded: LoadedConfig) -> int:
                 return OK
             await asyncio.sleep(EVERY_S)
 
-    return looked_at(work, args, loaded)
+    return query(work, args, loaded)
 
 
 def shown(state: Mapping[str, Any], url: str, as_json: bool, watch: bool) -> None:

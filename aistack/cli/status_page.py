@@ -1,6 +1,6 @@
-"""What `aistack status` shows of `/admin/api/state`: slots, line, memory, last jobs.
+"""The page of `aistack status`, made from `/admin/api/state`: slots, queue, memory, recent jobs.
 
-Moments in the answer are unix seconds of the server; a clock that is behind it shows 0 s.
+Moments are Unix seconds of the server; a clock that is behind the server's shows 0 s.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aistack.config.units import MiB
-from aistack.observe.terminal import gib, mib, plain
+from aistack.cli.output import columns
+from aistack.observe.terminal import plain
+from aistack.observe.units import clock, file_size, memory_size, percent, span
 
 JOBS = 5
 """Ended jobs that are shown."""
@@ -23,13 +24,13 @@ def page(state: Table, url: str, now: float) -> str:
     up = span(now - state["started"])
     head = f"aistack {state['version']} at {url}, up for {up}"
     if state["mode"] == "draining":
-        head += "; it is STOPPING and takes no new jobs"
+        head += "; STOPPING, no new jobs are accepted"
     lines = [head, "", "Slots", *_slots(state["slots"], now)]
     waiting = state["line"]
-    lines += ["", f"Line ({len(waiting['line'])} of {waiting['places']} places taken)"]
-    lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  nobody waits"]
+    lines += ["", f"Queue ({len(waiting['line'])} of {waiting['places']} places in use)"]
+    lines += _columns([_waits(entry, now) for entry in waiting["line"]]) or ["  empty"]
     lines += ["", "Memory", *_columns(list(_memory(state["memory"])))]
-    lines += ["", "Last jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
+    lines += ["", "Recent jobs", *(_columns(list(_jobs(state["timeline"]))) or ["  none yet"])]
     return "\n".join(map(plain, lines))
 
 
@@ -40,53 +41,51 @@ def _slots(slots: Sequence[Table], now: float) -> Iterator[str]:
         holder, resident = slot.get("holder"), slot.get("resident")
         device = f"  {plain(slot['device']):<{width}}"
         if holder is None:
-            kept = f"{resident['model']} stays in memory" if resident else "no model in memory"
-            yield f"{device}  free for {span(now - slot['since'])}, {kept}"
+            kept = f"{resident['model']} is in memory" if resident else "no model in memory"
+            yield f"{device}  idle for {span(now - slot['since'])}, {kept}"
             continue
         step = f" ({holder['step']})" if holder.get("step") in ("evict", "load") else ""
         lasts = f"{slot['state']}{step} for {span(now - holder['state_since'])}"
-        yield f"{device}  {lasts}, holds the slot for {span(now - holder['since'])}"
+        yield f"{device}  {lasts}, has held the slot for {span(now - holder['since'])}"
         done = progress(holder.get("progress"))
         work = f"{holder['op']} with {holder['model']}{f', {done}' if done else ''}"
         yield f"  {'':<{width}}  {work}; request {holder['request_id']}"
 
 
 def progress(told: Table | None) -> str:
-    """`0:45 of 3:10 of audio (24 %), about 12 s to go`, as much of it as is known."""
+    """`0:45 of 3:10 of audio (24%), about 12 s left`, as far as it is known."""
     if not told:
         return ""
     form, unit = UNITS.get(told["unit"], (_whole, told["unit"]))
     shown = form(told["done"]) + (f" of {form(told['total'])}" if told.get("total") else "")
-    shown += f" {unit}"
+    shown += f" {unit}" if unit else ""
     if told.get("share") is not None:
-        shown += f" ({min(told['share'], 1):.0%})".replace("%", " %")
+        shown += f" ({percent(told['share'])})"
     if told.get("eta_s") is not None:
-        shown += f", about {span(told['eta_s'])} to go"
+        shown += f", about {span(told['eta_s'])} left"
     return shown
 
 
 def _waits(entry: Table, now: float) -> list[str]:
     return [
         f"{entry['op']} with {entry['model']}",
-        f"waits for {span(now - entry['since'])}, at most {span(entry['patience_s'])}",
+        f"has waited {span(now - entry['since'])}, gives up after {span(entry['patience_s'])}",
         f"request {entry['request_id']}",
     ]
 
 
 def _memory(memory: Table) -> Iterator[list[str]]:
     for card in memory["cards"]:
-        used = f"{gib(card['used_mb'] * MiB)} of {gib(card['total_mb'] * MiB)} in use"
-        ours = f"{gib(card['ours_mb'] * MiB)} by aistack" if card.get("ours_mb") is not None else ""
+        used = f"{memory_size(card['used_mb'])} of {memory_size(card['total_mb'])} in use"
+        ours = f"{memory_size(card['ours_mb'])} by aistack" if card.get("ours_mb") is not None else ""
         yield [card["device"], card["name"], used, ours]
     for process in memory["processes"]:
-        where = process.get("device") or (
-            "" if process["engine"] == "gateway" else "spare, for a quick start"
-        )
+        where = process.get("device") or ("" if process["engine"] == "gateway" else "warm spare")
         rss = process.get("rss_mb")
-        size = "unknown" if rss is None else mib(rss * MiB)
+        size = "unknown" if rss is None else memory_size(rss)
         yield [process["engine"], where, size, f"pid {process['pid']}"]
     if not memory["cards"] and memory.get("reason"):
-        yield ["no cards", memory["reason"]]
+        yield ["no GPU", memory["reason"]]
 
 
 def _jobs(timeline: Table) -> Iterator[list[str]]:
@@ -106,39 +105,8 @@ def _jobs(timeline: Table) -> Iterator[list[str]]:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their cells aligned, as wide as a terminal shows them."""
-    cells = [[plain(str(cell)) for cell in row] for row in rows]
-    count = max(map(len, cells), default=0)
-    padded = [[*row, *[""] * (count - len(row))] for row in cells]
-    widths = [max(map(len, phase)) for phase in zip(*padded, strict=True)]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
-        for row in padded
-    ]
-
-
-def span(seconds: float) -> str:
-    """A length of time in words, to the two largest units; never negative."""
-    seconds = max(seconds, 0.0)
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min" + (f" {rest} s" if rest else "")
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h" + (f" {minutes} min" if minutes else "")
-    return f"{hours // 24} days"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `1:02:03` or `2:03`."""
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """The rows aligned as a terminal shows them, and indented."""
+    return [f"  {line}" for line in columns([[plain(str(cell)) for cell in row] for row in rows])]
 
 
 def _whole(value: float) -> str:
@@ -147,6 +115,6 @@ def _whole(value: float) -> str:
 
 UNITS: Mapping[str, tuple[Callable[[float], str], str]] = {
     "s": (clock, "of audio"),
-    "bytes": (lambda value: _whole(value / 1e6), "MB"),
+    "bytes": (file_size, ""),
 }
 """How progress is told: the form of a number, and the words behind it."""

@@ -1,11 +1,10 @@
-"""`aistack transcribe` and `aistack models`: with a running server, or alone if there is none."""
+"""`aistack transcribe` and `aistack models`: with a running server, or on their own without one."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-import sys
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +15,14 @@ import aiohttp
 from aistack.cli.client import Client, Refused, TranscribeOptions
 from aistack.cli.exits import BUSY, FAILED, OK, UNREACHABLE, USAGE, say, show
 from aistack.cli.loop import run
+from aistack.cli.output import StatusLine, columns, quiet_logs
 from aistack.cli.serve import alone
-from aistack.cli.status_page import clock
 from aistack.config import Config
 from aistack.config.addresses import url_of
 from aistack.config.load import LoadedConfig
 from aistack.observe import log
 from aistack.observe.terminal import plain
+from aistack.observe.units import clock, percent
 
 
 def transcribe(args: argparse.Namespace, loaded: LoadedConfig) -> int:
@@ -37,7 +37,7 @@ def transcribe(args: argparse.Namespace, loaded: LoadedConfig) -> int:
 
     async def work(client: Client) -> str:
         with ProgressLine(seconds_of(path)) as progress:
-            return await client.transcribe(wanted, args.wait, progress.told)
+            return await client.transcribe(wanted, args.wait, progress.reached)
 
     return _carry_out(work, args, loaded, "json" in args.format)
 
@@ -58,9 +58,9 @@ def _carry_out(
     loaded: LoadedConfig,
     as_json: bool,
 ) -> int:
-    """Find or start a server, do the work, print its result."""
+    """Find or start a server, do the work, print the result; return the exit code."""
     config = loaded.config
-    log.configure(config.log.quiet(), log.STDERR)
+    quiet_logs(config.log)
 
     async def main() -> str:
         async with _server(args.server, config, args.fake) as client:
@@ -72,7 +72,7 @@ def _carry_out(
         say(str(exc))
         return BUSY if exc.busy else FAILED
     except aiohttp.ClientConnectorError:
-        say("The server cannot be reached.")
+        say("Cannot reach the server.")
         return UNREACHABLE
     except (aiohttp.ClientError, TimeoutError) as exc:
         say(f"The connection to the server failed ({type(exc).__name__}).")
@@ -88,7 +88,7 @@ def _carry_out(
 
 @contextlib.asynccontextmanager
 async def _server(named: str | None, config: Config, fake: bool) -> AsyncIterator[Client]:
-    """A client of the named server, else of the one on the configured address, else of our own."""
+    """A client of the named server, of the one on the configured address, or of one in this process."""
     keys = config.server.api_keys
     key = keys[0] if keys else None
     async with aiohttp.ClientSession(trust_env=named is not None) as session:
@@ -101,32 +101,26 @@ async def _server(named: str | None, config: Config, fake: bool) -> AsyncIterato
 
 
 class ProgressLine:
-    """A line on stderr, rewritten while long audio is worked on; nothing unless a terminal sees it."""
+    """How far long audio is, on a line that is rewritten; nothing unless a terminal reads it."""
 
     def __init__(self, total_s: float | None) -> None:
         self._total = total_s
-        self._shown = False
+        self._line = StatusLine()
 
     def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._line.clear()
 
-    def told(self, done_s: float) -> None:
-        """The audio is done up to here."""
-        if not sys.stderr.isatty():
-            return
-        self._shown = True
-        line = clock(done_s)
-        if self._total:
-            line += f" of {clock(self._total)} ({min(done_s / self._total, 1):.0%})"
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    def reached(self, done_s: float) -> None:
+        """The audio is done up to here, seconds."""
+        of = f" of {clock(self._total)} ({percent(done_s / self._total)})" if self._total else ""
+        self._line.draw(f"{clock(done_s)}{of}")
 
 
 def seconds_of(path: Path) -> float | None:
-    """The length of a WAV file; none for other formats, which only a decoder can tell."""
+    """The length of a WAV file; None for other formats, whose length only a decoder knows."""
     try:
         with wave.open(str(path)) as audio:
             return float(audio.getnframes() / audio.getframerate())
@@ -145,15 +139,11 @@ COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The models in columns; a column nobody has a value for is left out."""
+    """The models in columns; a column without any value is left out."""
     rows = {title: [cell(entry) for entry in entries] for title, cell in COLUMNS.items()}
     rows = {title: cells for title, cells in rows.items() if title == "ID" or any(cells)}
-    columns = [[title, *(plain(cell) or "-" for cell in cells)] for title, cells in rows.items()]
-    widths = [max(map(len, phase)) for phase in columns]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*columns, strict=True)
-    )
+    cells = [[title, *(plain(cell) or "-" for cell in cells)] for title, cells in rows.items()]
+    return "\n".join(columns(list(zip(*cells, strict=True))))
 
 
 def _languages(codes: Sequence[str] | None) -> str:
@@ -167,7 +157,7 @@ def _coming(download: Mapping[str, Any] | None) -> str:
     if not download:
         return ""
     total = download.get("total")
-    share = f"{min(download['bytes'] / total, 1):.0%}".replace("%", " %") if total else ""
+    share = percent(download["bytes"] / total) if total else ""
     return f"downloading {share}".rstrip()
 
 

@@ -1,8 +1,8 @@
 """`aistack serve --demo`: the gateway with scripted upstreams for chat and speech, to try it out.
 
-Nothing but the standard library and aiohttp: two small servers on free loopback ports that speak
-Ollama's and vLLM-Omni's dialect, so that every call goes the way it goes in earnest: queue, slot,
-hand-over, relay. Their answers are made up and say so. Engines of ours are the real ones.
+Two small servers on free loopback ports, made of the standard library and aiohttp, speak the protocols
+of Ollama and vLLM-Omni, so that every call takes the same path as in production: queue, slot,
+hand-over, relay. Their answers are scripted and say so. aistack's own engines are the real ones.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from aistack.demo import chat, speech
 from aistack.routing.notes import EngineNote
 
 STOP_S = 1.0
-"""How long a call still under way may take to end: the gateway has drained before."""
+"""How long a running call may take to end; the gateway has drained before."""
 
 
 @contextlib.asynccontextmanager
 async def upstreams(config: Config) -> AsyncIterator[Config]:
-    """Both servers; the configuration that leads to them. Stopped at the end."""
+    """Start both servers and yield the configuration that points to them; stop them at the end."""
     async with contextlib.AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(_listening(chat.application()))
         container = await stack.enter_async_context(_listening(speech.application()))
@@ -48,14 +48,14 @@ async def _listening(app: web.Application) -> AsyncIterator[str]:
 
 
 NOTES = (
-    EngineNote("Chat (demo)", (chat.MODEL,), remark="scripted answers, no model behind them"),
+    EngineNote("Chat (demo)", (chat.MODEL,), remark="scripted answers, no model"),
     EngineNote("Speech (demo)", (speech.MODEL,), remark="a melody, one note per word"),
 )
-"""What the start-up screen lists beside the engines."""
+"""What the start-up message lists in addition to the engines."""
 
 
 def screen(url: str, keys: bool) -> str:
-    """What is said below the start-up screen. `keys`: whether callers need one."""
+    """The text below the start-up message. `keys`: whether clients need one."""
     key = ' -H "Authorization: Bearer $AISTACK_KEY"' if keys else ""
     json = f"curl{key} -H 'Content-Type: application/json'"
     messages = '"messages": [{"role": "user", "content": "Hello"}]'
@@ -63,9 +63,9 @@ def screen(url: str, keys: bool) -> str:
     said = f'{{"model": "{speech.MODEL}", "input": "Hello you out there"}}'
     return "\n".join(
         [
-            "  DEMO: chat and speech answers are scripted, no model makes them. Transcription is real.",
-            f"  chat   {json} -d '{asked}' {url}/v1/chat/completions",
-            f"  speech {json} -d '{said}' -o hello.wav {url}/v1/audio/speech",
+            "  DEMO: chat and speech are scripted, without a model. Transcription is real.",
+            f"  Chat     {json} -d '{asked}' {url}/v1/chat/completions",
+            f"  Speech   {json} -d '{said}' -o hello.wav {url}/v1/audio/speech",
             "",
         ]
     )

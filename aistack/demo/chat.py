@@ -1,7 +1,7 @@
-"""The scripted chat of the demo, in Ollama's dialect: tags, ps, generate, the compatible endpoint.
+"""The scripted chat of the demo, with Ollama's protocol: tags, ps, generate, the compatible endpoint.
 
-It answers every chat with the same sentence, which says what it is. `keep_alive` is taken and has
-nothing to keep: no memory is held, so `/api/ps` is always empty.
+It answers every chat with the same sentence, which says that it is scripted. `keep_alive` is accepted
+without effect: no model is in memory, so `/api/ps` is always empty.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from aiohttp import web
 MODEL = "demo-chat"
 CREATED = 1_767_225_600
 TOKEN_S = 0.03
-"""Between two words of a stream, so that it can be seen to be one."""
+"""Pause between two words of a stream, so that it looks like one."""
 ANSWER = (
     "This is a scripted answer of aistack's demo. No model has read your message ({count} words). "
-    "Start Ollama, and aistack without --demo, to talk to a real one."
+    "Start Ollama, and aistack without --demo, to talk to a real model."
 )
 
 
@@ -37,7 +37,7 @@ def application() -> web.Application:
 
 
 def words(messages: list[Any]) -> list[str]:
-    """The answer, in the pieces a stream has; joined they are the text."""
+    """The answer, in the pieces of a stream; joined they are the text."""
     content = messages[-1].get("content") if isinstance(messages[-1], dict) else None
     count = len(content.split()) if isinstance(content, str) else 0
     first, *rest = ANSWER.format(count=count).split()
@@ -62,10 +62,10 @@ async def _ps(request: web.Request) -> web.Response:
 
 
 async def _generate(request: web.Request) -> web.Response:
-    """Only what the gateway asks: load, or unload, without a prompt."""
+    """Only what the gateway requests: load or unload, without a prompt."""
     asked = await _object(request)
     if asked is None or asked.get("model") != MODEL:
-        return web.json_response({"error": "there is no such model in the demo"}, status=404)
+        return web.json_response({"error": "the demo has no such model"}, status=404)
     reason = "unload" if asked.get("keep_alive") == 0 else "load"
     return web.json_response({"model": MODEL, "response": "", "done": True, "done_reason": reason})
 
@@ -76,9 +76,9 @@ async def _completions(request: web.Request) -> web.StreamResponse:
         return _error(400, "invalid_request_error", "The body must be a JSON object.")
     messages = asked.get("messages")
     if not isinstance(messages, list) or not messages:
-        return _error(400, "invalid_request_error", "messages must be a list that is not empty.")
+        return _error(400, "invalid_request_error", "messages must be a non-empty list.")
     if asked.get("model") != MODEL:
-        return _error(404, "not_found_error", f"The demo has one model only: {MODEL}.")
+        return _error(404, "not_found_error", f"The demo has only one model: {MODEL}.")
     said = words(messages)
     usage = {"prompt_tokens": 0, "completion_tokens": len(said), "total_tokens": len(said)}
     if asked.get("stream") is not True:
@@ -101,7 +101,7 @@ async def _completions(request: web.Request) -> web.StreamResponse:
 
 
 async def _object(request: web.Request) -> dict[str, Any] | None:
-    """The JSON object in the body, none if it is anything else."""
+    """The JSON object in the body; None if it is anything else."""
     try:
         value = json.loads(await request.read())
     except (ValueError, RecursionError):

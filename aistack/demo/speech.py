@@ -1,6 +1,6 @@
-"""The scripted speech of the demo, in vLLM-Omni's dialect: health, models, voices, speech.
+"""The scripted speech of the demo, with vLLM-Omni's protocol: health, models, voices, speech.
 
-It does not speak: it plays a note for every word, the longer the word the higher, as 24 kHz mono
+It does not speak. It plays a note for every word, higher for longer words, as 24 kHz mono
 16-bit WAV or PCM, whole or in pieces.
 """
 
@@ -21,7 +21,7 @@ VOICE = "melody"
 RATE = 24_000
 NOTE_S = 0.18
 PAUSE_S = 0.02
-"""Between two pieces of a stream, so that it can be seen to be one."""
+"""Pause between two pieces of a stream, so that it looks like one."""
 SCALE = (0, 2, 4, 7, 9, 12, 14, 16, 19, 21)
 """Semitones above A3: two octaves of a pentatonic scale, in which no two notes clash."""
 INPUT_CHARS = 4096
@@ -54,7 +54,7 @@ def note(step: int) -> bytes:
 
 
 def notes(text: str) -> list[bytes]:
-    """A note per word; one even for no word at all."""
+    """A note per word; one note if there is no word."""
     return [note(min(len(word), len(SCALE)) - 1) for word in text.split()] or [note(0)]
 
 
@@ -88,11 +88,11 @@ async def _speech(request: web.Request) -> web.StreamResponse:
         return _error(400, "The body must be a JSON object.")
     text, kind = asked.get("input"), asked.get("response_format") or "wav"
     if not isinstance(text, str) or len(text) > INPUT_CHARS:
-        return _error(400, f"input must be a text of {INPUT_CHARS} characters at most.", "input")
+        return _error(400, f"input must be a text of at most {INPUT_CHARS} characters.", "input")
     if asked.get("model") not in (None, MODEL):
-        return _error(404, f"The demo has one model only: {MODEL}.", "model")
+        return _error(404, f"The demo has only one model: {MODEL}.", "model")
     if kind not in TYPES:
-        message = f"The demo plays {' and '.join(TYPES)} only; the container and espeak-ng do more."
+        message = f"The demo only returns {' and '.join(TYPES)}; the container and espeak-ng do more."
         return _error(400, message, "response_format")
     played = notes(text)
     how = asked.get("stream_format")

@@ -1,4 +1,4 @@
-"""The doctor's look at audio: a compressed sample is read, and every output format written.
+"""The doctor's checks of audio: a compressed sample is read, and every output format is written.
 
 Shaped like engines (`requires`, `warm`), so that they are probed in the same way and place.
 """
@@ -43,12 +43,12 @@ FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 
 
 class Reading:
-    """Whether compressed audio is understood without an ffmpeg on the machine."""
+    """Whether compressed audio can be read without an ffmpeg program."""
 
     requires = ("av", "numpy")
 
     def warm(self) -> str:
-        """Decode the sample; what to say about it. Raises what the library raises, or ValueError."""
+        """Decode the sample; a remark about it. Raises what the library raises, or ValueError."""
         import numpy as np
 
         with tempfile.TemporaryDirectory() as folder:
@@ -74,5 +74,5 @@ class Writing:
         for kind in FORMATS:
             out = AudioOut(kind, rate)
             if not out.feed(tone) + out.finish():
-                raise ValueError(f"nothing came out as {kind}")
+                raise ValueError(f"no {kind} audio was written")
         return " ".join(FORMATS)

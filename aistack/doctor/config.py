@@ -1,4 +1,4 @@
-"""The doctor's look at the configuration: whether it is valid, and whether what it names is there."""
+"""The doctor's checks of the configuration: whether it is valid, and whether what it names exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aistack.weights.whisper import lacking
 
 
 def read(path: str | None) -> tuple[Config, list[Finding]]:
-    """The configuration, and what there is to say about its reading; the defaults if it is invalid."""
+    """The configuration, and the findings about reading it; the defaults if it is invalid."""
     try:
         loaded = load_config(path)
     except ConfigError as exc:
@@ -29,7 +29,7 @@ def read(path: str | None) -> tuple[Config, list[Finding]]:
 
 def _source(loaded: LoadedConfig) -> Finding:
     if loaded.path is None:
-        says = "no file; defaults, and the environment"
+        says = "no file: defaults and the environment"
         return Finding("Configuration", "settings", FindingState.WORKS, says, facts={"path": None})
     says = f"valid: {loaded.path}"
     return Finding(
@@ -52,7 +52,7 @@ def _notes(loaded: LoadedConfig) -> list[Finding]:
 
 
 def named(config: Config, facts: Facts) -> list[Finding]:
-    """What the configuration names: directories of weights, the model to preload, the model root."""
+    """What the configuration names: model directories, the model to preload, the model root."""
     found = [_local(model, Path(folder)) for model, folder in config.models.local.items()]
     if config.slots.preload:
         found.append(_preload(config.slots.preload, facts))
@@ -70,7 +70,7 @@ def named(config: Config, facts: Facts) -> list[Finding]:
 def _local(model: str, folder: Path) -> Finding:
     name = f"models.local.{model}"
     if not folder.is_dir():
-        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is not a directory")
     lacks = lacking(folder)
     if lacks:
         return Finding("Configuration", name, FindingState.BROKEN, f"{folder} lacks {lacks}")
@@ -87,12 +87,12 @@ def _preload(model: str, facts: Facts) -> Finding:
 
 def _folder(name: str, folder: Path) -> Finding:
     if not folder.is_dir():
-        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is no directory")
+        return Finding("Configuration", name, FindingState.BROKEN, f"{folder} is not a directory")
     return Finding("Configuration", name, FindingState.WORKS, str(folder))
 
 
 def models(facts: Facts) -> list[Finding]:
-    """Whose weights are here, of the engines that are installed."""
+    """Which models of the installed engines are on the disk."""
     cards = [
         card.id
         for of in facts.engines.values()
@@ -103,8 +103,8 @@ def models(facts: Facts) -> list[Finding]:
     found = []
     for model in [*cards, *sorted(facts.on_disk - set(cards))]:
         if model in facts.on_disk:
-            found.append(Finding("Models", model, FindingState.WORKS, "its weights are on the disk"))
+            found.append(Finding("Models", model, FindingState.WORKS, "on the disk"))
         else:
-            says = "its weights are fetched when it is first used, or now:"
+            says = "not on the disk; downloaded when first used, or now with:"
             found.append(Finding("Models", model, FindingState.MISSING, says, f"aistack pull {model}"))
     return found

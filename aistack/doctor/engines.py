@@ -1,4 +1,4 @@
-"""The doctor's look at engines: each one's libraries are loaded in a process of its own, bounded."""
+"""The doctor's checks of engines: each one's libraries are loaded in a separate process, bounded."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from aistack.engines.base import Engine
 from aistack.routing.inventory import Inventory, interpreter, real_engines
 
 LOAD_S = 180.0
-"""How long the libraries of one engine may take to load: NeMo needs 20 s, and a busy machine longer."""
+"""How long the libraries of one engine may take to load: NeMo needs 20 s, more on a busy machine."""
 
 TOGETHER = 2
-"""How many are loaded at a time: each wants a processor and up to a gigabyte."""
+"""How many are loaded at a time: each takes a core and up to a gigabyte."""
 
 AUDIO = {
     "reading": "aistack.doctor.audio:Reading",
@@ -36,7 +36,7 @@ Begun = Callable[[str], None]
 
 @frozen
 class Probed:
-    """What a probe's process said, or how it ended."""
+    """What a probe's process reported, or how it ended."""
 
     found: Mapping[str, Any]
     trouble: str = ""
@@ -48,9 +48,9 @@ Told = Callable[[Finding], None]
 async def engines(
     config: Config, inventory: Inventory, card: bool, begun: Begun, told: Told
 ) -> list[Finding]:
-    """A finding for each engine there is, each told as it comes.
+    """A finding for each engine, each passed to `told` as soon as it is known.
 
-    `card`: whether this machine has a card that works; `begun`: this one is being loaded now.
+    `card`: whether this machine has a working GPU; `begun` gets the engine that is being loaded now.
     """
     turn = asyncio.Semaphore(TOGETHER)
 
@@ -84,7 +84,7 @@ async def engines(
 
 
 def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> list[Finding]:
-    """A finding if nobody could transcribe."""
+    """A finding if no engine can transcribe."""
     asr = {
         engine.provider
         for name in real_engines()
@@ -93,7 +93,7 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
     }
     if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
         return []
-    says = "no engine for speech-to-text works: transcriptions are answered with 503"
+    says = "no speech-to-text engine works: transcriptions get 503"
     return [Finding("Engines", "all", FindingState.BROKEN, says, here(libraries("faster-whisper")))]
 
 
@@ -132,7 +132,7 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
         return Finding("Engines", name, FindingState.BROKEN, says, ourselves(own), told)
     if "missing" in told:
         lacking = ", ".join(told["missing"])
-        if own:  # somebody said that it is there
+        if own:  # the configuration says that it is there
             says = f"{lacking} cannot be found{elsewhere}"
             help_ = here(engine.install, own)
             return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
@@ -145,11 +145,11 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
         return Finding("Engines", name, FindingState.BROKEN, says, help_, told)
     says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
     if told["cuda"] is not None:
-        says += ", uses the card" if told["cuda"] else ", on the processor"
+        says += ", uses the GPU" if told["cuda"] else ", runs on the CPU"
         named = any(each.startswith("cuda") for each in devices)
         if not told["cuda"] and (named or (card and "auto" in devices)):
             state = FindingState.BROKEN if named else FindingState.NOTE
-            help_ = "a build of its libraries for CUDA would use the card; see how they are installed"
+            help_ = "install its libraries in a build for CUDA to use the GPU"
             return Finding("Engines", name, state, says, help_, told)
     return Finding("Engines", name, FindingState.WORKS, says, facts=told)
 
@@ -159,8 +159,8 @@ def _versions(told: Mapping[str, Any]) -> str:
 
 
 async def probe(python: str, target: str, limit_s: float = LOAD_S) -> Probed:
-    """Run a probe; whatever becomes of its process, this returns in time."""
-    environ = os.environ | {"HF_HUB_OFFLINE": "1"}  # a look must not fetch anything
+    """Run a probe; this returns in time whatever its process does."""
+    environ = os.environ | {"HF_HUB_OFFLINE": "1"}  # a check must not download anything
     try:
         process = await asyncio.create_subprocess_exec(
             python,
@@ -202,12 +202,12 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
 
 
 def _end_of(code: int | None, err: bytes) -> str:
-    """How a process ended that did not answer."""
+    """How a process ended that printed no result."""
     lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
     last = lines[-1].strip()[:200] if lines else ""
     if "No module named 'aistack'" in last or "No module named aistack" in last:
-        return "aistack is not installed there"
+        return "aistack is not installed"
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
-            return f"its libraries crashed while they were loaded ({signal.Signals(-code).name})"
-    return f"the process that loads its libraries ended with code {code}{': ' if last else ''}{last}"
+            return f"its libraries crashed while loading ({signal.Signals(-code).name})"
+    return f"the process that loaded its libraries exited with code {code}{': ' if last else ''}{last}"

@@ -1,8 +1,8 @@
 """What works here, what is missing, what is broken: the findings of `aistack doctor`, and their order.
 
-A finding never raises and never waits without a bound; whatever loads native code does so in a
-process of its own (`doctor.engines`). BROKEN is kept for what somebody configured and does not work,
-or what nothing works without; what is merely not there is MISSING or a NOTE.
+A finding never raises and never waits without a bound; native code is loaded in a separate process
+(`doctor.engines`). BROKEN means configured but not working, or that nothing works without it; what is
+merely absent is MISSING or a NOTE.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aistack.observe.terminal import plain
 
 
 class FindingState(Enum):
-    """What was found of one thing; the value is the word people read."""
+    """The state of one thing; the value is the word people read."""
 
     WORKS = "works"
     NOTE = "note"
@@ -30,7 +30,7 @@ class FindingState(Enum):
 
 @frozen
 class Finding:
-    """One thing that was looked at: `says` in plain words, `help` what to do, `facts` for JSON."""
+    """One thing that was checked: `says` in plain words, `help` what to do, `facts` for JSON."""
 
     group: str
     name: str
@@ -45,10 +45,10 @@ GROUPS = (
     "Engines",
     "Audio",
     "Models",
-    "Graphics cards",
+    "GPUs",
     "Disk",
     "Ports",
-    "Hubs",
+    "Model hubs",
     "Other servers",
 )
 """In the order in which they are shown."""
@@ -60,7 +60,7 @@ def broken(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def where() -> dict[str, str]:
-    """What this is and on what it runs."""
+    """The version and the system that it runs on."""
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -70,7 +70,7 @@ def where() -> dict[str, str]:
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The findings as plain values; `ok` is what the exit code says."""
+    """The findings as plain values; `ok` agrees with the exit code."""
     return {
         "ok": not broken(findings),
         **where(),
@@ -89,7 +89,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def page(findings: Sequence[Finding]) -> str:
-    """The findings for people: a group each, aligned, and a last line that sums up."""
+    """The findings for people: one group after another, aligned, and a summary as the last line."""
     lines = [heading()]
     for group in GROUPS:
         of = [finding for finding in findings if finding.group == group]
@@ -106,7 +106,7 @@ def heading() -> str:
 
 
 def line(finding: Finding, width: int) -> str:
-    """One finding; its name takes so many columns. What to do stands below it."""
+    """One finding, its name padded to `width` columns. What to do is on the next line."""
     word = finding.state.value
     word = word.upper() if finding.state is FindingState.BROKEN else word
     text = f"  {word:<7}  {plain(finding.name):<{width}}  {plain(finding.says)}".rstrip()
@@ -120,5 +120,5 @@ def summary(findings: Sequence[Finding]) -> str:
     wrong = broken(findings)
     if not wrong:
         return "Everything that is configured works."
-    names = ", ".join(f"{plain(each.name)} ({each.group.lower()})" for each in wrong)
+    names = ", ".join(f"{plain(each.name)} ({each.group})" for each in wrong)
     return f"{len(wrong)} broken: {names}."

@@ -1,4 +1,4 @@
-"""The doctor's look at this machine: graphics cards, disk, and the addresses to listen on."""
+"""The doctor's checks of this machine: GPUs, disk, and the addresses to listen on."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import aiohttp
 from aistack.config import Config
 from aistack.config.addresses import is_nowhere, parse_address, url_of
 from aistack.config.installing import here, libraries
-from aistack.config.units import GiB
+from aistack.config.units import GiB, MiB
 from aistack.doctor.findings import Finding, FindingState
-from aistack.observe.terminal import gib
+from aistack.observe.units import memory_size
 from aistack.run.nvml import Absence, Driver, NoGpu, driver, index_of
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
 
 LOW = 3 * GiB
-"""Less free space than this is worth a word: Parakeet alone takes 2.3."""
+"""Less free space than this is reported: Parakeet alone takes 2.3."""
 
 ASK_S = 2.0
 
@@ -32,21 +32,21 @@ DRIVER = "https://www.nvidia.com/drivers"
 
 
 def cards(devices: tuple[str, ...]) -> list[Finding]:
-    """NVIDIA cards by the driver's own library; `devices` are the configured slots. Blocks briefly."""
+    """NVIDIA GPUs, from the driver's own library; `devices` are the configured slots. Blocks briefly."""
     wanted = [device for device in devices if device.startswith("cuda")]
     absent = FindingState.BROKEN if wanted else FindingState.NOTE
-    because = f"; slots.devices wants {', '.join(wanted)}" if wanted else "; the processor is used"
+    because = f"; slots.devices names {', '.join(wanted)}" if wanted else "; the CPU is used"
 
     def none(says: str, help_: str = "") -> list[Finding]:
-        return [Finding("Graphics cards", "NVIDIA", absent, says + because, help_)]
+        return [Finding("GPUs", "NVIDIA", absent, says + because, help_)]
 
     try:
         with driver() as there:
-            return _each(there, wanted) or none("a driver, but no card")
+            return _each(there, wanted) or none("the driver finds no GPU")
     except NoGpu as exc:
         match exc.absence:
             case Absence.NO_LIBRARY:
-                says = "cannot be looked for: nvidia-ml-py is not installed"
+                says = "cannot be detected: nvidia-ml-py is not installed"
                 return none(says, here(libraries("nvidia-ml-py")))
             case Absence.NO_DRIVER:
                 return none("no driver on this machine")
@@ -57,18 +57,19 @@ def cards(devices: tuple[str, ...]) -> list[Finding]:
 
 
 def _each(there: Driver, wanted: list[str]) -> list[Finding]:
-    """One finding a card, and one for each configured card that is not there. Raises NoGpu."""
+    """One finding per GPU, and one for each configured GPU that does not exist. Raises NoGpu."""
     version, count = there.version, there.count
     found = []
     for index in range(count):
         name, memory = there.name(index), there.memory(index)
-        says = f"{name}, {gib(memory.free)} of {gib(memory.total)} free, driver {version}"
+        free, total = memory_size(memory.free / MiB), memory_size(memory.total / MiB)
+        says = f"{name}, {free} of {total} free, driver {version}"
         facts = {"name": name, "free": memory.free, "total": memory.total, "driver": version}
-        found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
+        found.append(Finding("GPUs", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
         if index_of(device) >= count:
-            says = f"slots.devices names it, and there are only {count}"
-            found.append(Finding("Graphics cards", device, FindingState.BROKEN, says))
+            says = f"slots.devices names it, but the last one is cuda:{count - 1}"
+            found.append(Finding("GPUs", device, FindingState.BROKEN, says))
     return found
 
 
@@ -76,17 +77,17 @@ def _each(there: Driver, wanted: list[str]) -> list[Finding]:
 
 
 def disk(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Room where weights are kept, and where uploads are."""
-    places = {"weights (Hugging Face)": cache_dir(environ)}
+    """Free space for model files and for uploads."""
+    places = {"models (Hugging Face)": cache_dir(environ)}
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
-        places["weights (ModelScope)"] = modelscope_cache(environ)
+        places["models (ModelScope)"] = modelscope_cache(environ)
     found = [_room(name, folder, needed=False) for name, folder in places.items()]
     spool = Path(config.server.spool_dir or tempfile.gettempdir())
     return [*found, _room("uploads", spool, needed=True)]
 
 
 def _room(name: str, folder: Path, needed: bool) -> Finding:
-    """One folder. Where weights lie may be read-only, as long as they are all there."""
+    """One folder. A model cache may be read-only, as long as it is complete."""
     if needed and not folder.is_dir():
         return Finding(
             "Disk", name, FindingState.BROKEN, f"{folder} does not exist", "set server.spool_dir"
@@ -97,10 +98,10 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
     except OSError as exc:
         return Finding("Disk", name, FindingState.BROKEN, f"{folder}: {exc.strerror}")
     facts = {"folder": str(folder), "free": free}
-    says = f"{gib(free)} free in {folder}"
+    says = f"{memory_size(free / MiB)} free in {folder}"
     if not os.access(there, os.W_OK):
         state = FindingState.BROKEN if needed else FindingState.NOTE
-        return Finding("Disk", name, state, f"{says}, which cannot be written to", facts=facts)
+        return Finding("Disk", name, state, f"{says}, which is not writable", facts=facts)
     if free < LOW:
         return Finding("Disk", name, FindingState.NOTE, f"only {says}", facts=facts)
     return Finding("Disk", name, FindingState.WORKS, says, facts=facts)
@@ -110,7 +111,7 @@ def _room(name: str, folder: Path, needed: bool) -> Finding:
 
 
 async def ports(config: Config) -> list[Finding]:
-    """Whether each address can be listened on, or is held by an aistack already."""
+    """Whether each address is free, or in use by a running aistack."""
     return [await _port(address) for address in config.server.listen]
 
 
@@ -124,9 +125,9 @@ async def _port(address: str) -> Finding:
         if exc.errno == errno.EADDRINUSE:
             return await _taken(address)
         if exc.errno == errno.EACCES:
-            says = "needs more rights: ports above 1023 need none"
+            says = "permission denied: ports above 1023 need no special rights"
         elif is_nowhere(exc):
-            says = "this machine has no such address"
+            says = "this machine does not have that address"
         else:
             says = exc.strerror or type(exc).__name__
         return Finding("Ports", address, FindingState.BROKEN, says, "change server.listen")
@@ -134,7 +135,7 @@ async def _port(address: str) -> Finding:
 
 
 async def _tried(host: str, port: int) -> None:
-    """Listen as the service would, and stop at once. Raises OSError."""
+    """Listen as the service does, and stop at once. Raises OSError."""
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
     server.close()
     await server.wait_closed()
@@ -152,7 +153,7 @@ async def _taken(address: str) -> Finding:
                 says = f"aistack {told['version']} is running there"
                 return Finding("Ports", address, FindingState.WORKS, says, facts={"health": told})
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        pass  # whoever it is, it is not us
+        pass  # not aistack
     says = "another program listens there"
     return Finding(
         "Ports", address, FindingState.BROKEN, says, "change server.listen, or serve --port N"

@@ -1,4 +1,4 @@
-"""The doctor's look at others: the hubs that weights come from, and the servers we relay to."""
+"""The doctor's checks of other servers: the model hubs, and the upstreams that are relayed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MODELSCOPE = "https://www.modelscope.cn"
 
 
 async def hubs(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Whether weights could be fetched. A hub that somebody named must answer, the usual need not."""
+    """Whether models can be downloaded. A configured hub must answer, the default one need not."""
     if offline(environ):
-        says = "downloads are off (HF_HUB_OFFLINE): only models that are here can be used"
-        return [Finding("Hubs", "Hugging Face", FindingState.NOTE, says)]
+        says = "downloads are off (HF_HUB_OFFLINE): only models on the disk can be used"
+        return [Finding("Model hubs", "Hugging Face", FindingState.NOTE, says)]
     asked = [_hub("Hugging Face", environ.get("HF_ENDPOINT", "").strip(), HUB)]
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
         named = environ.get("MODELSCOPE_ENDPOINT", "").strip()
@@ -36,14 +36,14 @@ async def _hub(name: str, named: str, usual: str) -> Finding:
     url = named or usual
     status, _, why = await _asked("HEAD", url)
     if status and status < 500 and status not in (401, 403, 407):
-        return Finding("Hubs", name, FindingState.WORKS, f"answers at {url}")
+        return Finding("Model hubs", name, FindingState.WORKS, f"answers at {url}")
     why = why or f"status {status}"
-    says = f"cannot be reached at {url} ({why}): only models that are here can be used"
-    return Finding("Hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
+    says = f"cannot be reached at {url} ({why}): only models on the disk can be used"
+    return Finding("Model hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
 
 
 async def upstreams(config: Config) -> list[Finding]:
-    """Ollama and the speech container. Broken only where their address was set: both are optional."""
+    """Ollama and the speech container. Broken only if their address is configured: both are optional."""
     return list(await asyncio.gather(_ollama(config.ollama), _speech(config.qwen_tts)))
 
 
@@ -80,7 +80,7 @@ def _absent(name: str, use: str, url: str, why: str, configured: bool) -> Findin
 
 
 async def _asked(method: str, url: str) -> tuple[int, Any, str]:
-    """One bounded request: status (0: no answer), JSON if it was that, and why there was no answer."""
+    """One bounded request: status (0: no answer), the JSON body if any, and why there was no answer."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     try:
         async with (
@@ -96,7 +96,7 @@ async def _asked(method: str, url: str) -> tuple[int, Any, str]:
     except TimeoutError:
         return 0, None, f"no answer within {ASK_S:g} s"
     except aiohttp.InvalidURL:
-        return 0, None, "that is no URL"
+        return 0, None, "not a valid URL"
     except aiohttp.ClientConnectorError as exc:
         return 0, None, _why(exc.os_error)
     except (aiohttp.ClientError, ValueError) as exc:
@@ -105,7 +105,7 @@ async def _asked(method: str, url: str) -> tuple[int, Any, str]:
 
 def _why(exc: OSError) -> str:
     if isinstance(exc, socket.gaierror):
-        return "its name cannot be resolved"
+        return "the host name cannot be resolved"
     if isinstance(exc, ConnectionRefusedError):
-        return "nobody listens there"
+        return "connection refused"
     return (os.strerror(exc.errno) if exc.errno else "no connection").lower()

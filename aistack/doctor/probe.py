@@ -1,4 +1,4 @@
-"""What runs in a process of its own for the doctor: import one engine's libraries, and tell.
+"""Runs in a separate process for the doctor: import one engine's libraries and report.
 
 `python -m aistack.doctor.probe MODULE:CLASS` prints one JSON object on the descriptor that was stdout;
 what the libraries print goes to stderr. An import that crashes takes only this process with it.
@@ -18,11 +18,11 @@ from typing import Any
 from aistack import __version__
 
 NATIVE = ("torch", "ctranslate2")
-"""Libraries that bring CUDA with them, or do not."""
+"""Libraries that come in builds with and without CUDA."""
 
 
 def main(target: str, out: int) -> None:
-    """Look at one engine and write what was found to `out`."""
+    """Check one engine and write the result to `out`."""
     found: dict[str, Any] = {"version": __version__, "python": sys.version.split()[0]}
     try:
         found |= looked(target)
@@ -36,7 +36,7 @@ def main(target: str, out: int) -> None:
 
 
 def looked(target: str) -> dict[str, Any]:
-    """The libraries of one engine: which are missing, or their versions and what they can."""
+    """The libraries of one engine: which are missing, or their versions and abilities."""
     module, _, name = target.partition(":")
     engine = getattr(importlib.import_module(module), name)()
     missing = [each for each in engine.requires if importlib.util.find_spec(each) is None]
@@ -63,7 +63,7 @@ def versions(modules: tuple[str, ...]) -> dict[str, str]:
 
 
 def cuda() -> bool | None:
-    """Whether the libraries can use a card; none if none of them could ever."""
+    """Whether the libraries can use a GPU; None if none of them ever can."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return bool(torch.cuda.is_available())
@@ -74,7 +74,7 @@ def cuda() -> bool | None:
 
 
 def _told(exc: BaseException) -> str:
-    """The first cause in one line: what is wrong is usually at the end of the chain."""
+    """The first cause in one line: the real reason is usually at the end of the chain."""
     while exc.__cause__ is not None:
         exc = exc.__cause__
     text = str(exc).strip().splitlines()

@@ -24,16 +24,6 @@ def plain_json(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else _unit(each) for each in text)
 
 
-def gib(size: float) -> str:
-    """Bytes of a memory or a disk: `7.5 GiB`."""
-    return f"{size / 2**30:.1f} GiB"
-
-
-def mib(size: float) -> str:
-    """Bytes of a process: `512 MiB`."""
-    return f"{size / 2**20:.0f} MiB"
-
-
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 

@@ -1,4 +1,4 @@
-"""The log of a first download: a line at its start, every 10 % or 5 seconds, and at its end."""
+"""The log of a first download: a line at its start, every 10% or 5 seconds, and at its end."""
 
 from __future__ import annotations
 

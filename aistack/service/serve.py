@@ -64,7 +64,8 @@ def notes(facts: Facts) -> list[EngineNote]:
             continue
         ids = tuple(card.id for card in engine.cards)
         here = [model for model in ids if model in facts.on_disk]
-        told.append(EngineNote(engine.provider, ids, remark="" if here else "fetched when first used"))
+        remark = "" if here else "downloaded when first used"
+        told.append(EngineNote(engine.provider, ids, remark=remark))
     return told
 
 

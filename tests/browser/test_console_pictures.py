@@ -103,7 +103,7 @@ async def test_busy_with_a_line_then_idle(
             await page.get_by_role("button", name="Cancel").first.click()
             assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [200] * 3
         await choose(page, "overview")
-        await expect(page.locator("#line")).to_contain_text("Nobody waits.")
+        await expect(page.locator("#line")).to_contain_text("The queue is empty.")
         await expect(page.locator("#health-text")).to_have_text("Idle")
         for capability in ("asr", "tts", "llm"):
             await expect(page.locator(f"#figures [data-cap={capability}]")).to_be_visible()

@@ -95,13 +95,19 @@ def command(*argv: str, cwd: Path | None = None, bound_s: float = INSTALL_S) -> 
 
 
 @pytest.fixture(scope="session")
-def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where scripts find openai from npm; node is installed where it is missing."""
+def node() -> str:
+    """The node program, installed with npm where it is missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
             pytest.skip("node not installed")
         command("apt-get", "update", "-qq")
         command("apt-get", "install", "-qq", "-y", "--no-install-recommends", "nodejs", "npm")
+    return "node"
+
+
+@pytest.fixture(scope="session")
+def node_folder(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where scripts find openai from npm."""
     folder = tmp_path_factory.mktemp("node")
     command(
         "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "openai@latest", cwd=folder

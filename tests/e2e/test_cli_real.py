@@ -68,7 +68,7 @@ def test_a_server_its_client_and_its_end(tmp_path: Path) -> None:
     try:
         assert server.stderr is not None
         address = re.search(
-            r"listens on (\S+)", "".join(iter(server.stderr.readline, "  stop  Ctrl-C\n"))
+            r"listens on (\S+)", "".join(iter(server.stderr.readline, "  Stop     Ctrl-C\n"))
         )
         assert address is not None
         asked = aistack(

@@ -46,7 +46,7 @@ def ask(server: Server, path: str, **members: Any) -> Any:
 
 def test_the_screen_says_that_answers_are_scripted(demo: Server) -> None:
     told = (demo.folder / "stderr").read_text()
-    assert "DEMO: chat and speech answers are scripted" in told
+    assert "DEMO: chat and speech are scripted" in told
     assert f"{chat.MODEL} (scripted answers" in told
     assert f"{demo.url}{CHAT}" in told
     assert f"{demo.url}{SPEECH}" in told
@@ -169,4 +169,4 @@ def test_demo_and_fake_exclude_each_other() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "exclude each other" in done.stderr
+    assert "Use either --demo or --fake, not both." in done.stderr

@@ -1,4 +1,4 @@
-"""/admin: the console's page and its files, open to all; its data calls carry the key."""
+"""/admin: the console's page and files, open to all; the page's calls for data carry the key."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ static = pages.static(FOLDER)
 
 
 async def home(request: web.Request) -> web.StreamResponse:
-    """Whoever asks for nothing in particular is shown the console."""
+    """Redirect `/` to the console."""
     raise web.HTTPFound(HOME)

@@ -1,7 +1,7 @@
-"""/admin/api: what the console reads, and the three things an operator may do to models.
+"""/admin/api: what the console reads, and the three things that an operator can do to models.
 
-What changes anything goes through the machine as a housekeeping job, never around it: a slot that is
-held stays as it is. The browser guard and the keys have been passed before a handler here runs.
+Every change goes through the machine as a housekeeping job, never around it: a slot that is held stays
+as it is. The middleware has checked origin and key before a handler here runs.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ JOBS_DEFAULT = 60
 
 
 class Housekeeper(Protocol):
-    """Loads and unloads, seen from here."""
+    """Loads and unloads models."""
 
     async def begin(self, op: Op, resident: Resident, device: str | None = None) -> Job:
-        """Submit; the job after its first transition. Raises TimeoutError."""
+        """Submit; return the job after its first transition. Raises TimeoutError."""
         ...
 
     async def unload(self, resident: Resident, device: str) -> bool:
-        """Unload; whether it happened. Raises TimeoutError."""
+        """Unload; return whether it happened. Raises TimeoutError."""
         ...
 
 
 @frozen
 class AdminContext:
-    """What only the operator's endpoints need. `memory` is bounded and off the loop; `started` is in
-    unix seconds; `unix` turns the scheduler's seconds into those."""
+    """What only the operator's endpoints need. `memory` is bounded and runs off the loop; `started` is
+    in Unix seconds; `unix` converts the scheduler's seconds to Unix seconds."""
 
     history: History
     keeper: Housekeeper
@@ -78,7 +78,7 @@ ADMIN_CONTEXT: web.AppKey[AdminContext] = web.AppKey("office")
 
 
 def unix_clock() -> Callable[[float], float]:
-    """Seconds of the running loop's clock as unix seconds, to the millisecond."""
+    """Convert seconds of the running loop's clock to Unix seconds, to the millisecond."""
 
     @functools.cache
     def offset() -> float:
@@ -91,18 +91,18 @@ def unix_clock() -> Callable[[float], float]:
 
 
 async def lock(request: web.Request) -> web.StreamResponse:
-    """IDLE, or BUSY with the holder's capability."""
+    """`IDLE`, or `BUSY` with the capability of the running job."""
     return json_answer(to_plain(views.lock(request.app[SCHEDULER].snapshot)))
 
 
 async def slots(request: web.Request) -> web.StreamResponse:
-    """Every slot: holder, model, state, progress and since when."""
+    """Every slot: the job that holds it, its model, state, progress and start."""
     snapshot = request.app[SCHEDULER].snapshot
     return json_answer(to_plain(SlotsView(mode=snapshot.mode.value, slots=await _slots(request))))
 
 
 async def line(request: web.Request) -> web.StreamResponse:
-    """Who waits for a slot."""
+    """The jobs that wait for a slot, in order of service."""
     return json_answer(
         to_plain(views.line(request.app[SCHEDULER].snapshot, request.app[ADMIN_CONTEXT].unix))
     )
@@ -114,24 +114,24 @@ async def cache(request: web.Request) -> web.StreamResponse:
 
 
 async def gpu(request: web.Request) -> web.StreamResponse:
-    """Memory of the cards and of our processes; works without a card."""
+    """GPU memory, and the memory of aistack's processes; works without a GPU."""
     return json_answer(to_plain(await request.app[ADMIN_CONTEXT].memory()))
 
 
 async def models(request: web.Request) -> web.StreamResponse:
-    """The models, and which of them can be loaded here."""
+    """The models in `/v1/models`, whether they are on the disk, and whether they can be loaded."""
     entries = (await listed(request)).data
     return json_answer(to_plain(views.models(entries, await request.app[INVENTORY].facts())))
 
 
 async def timeline(request: web.Request) -> web.StreamResponse:
-    """The last `n` jobs (1 to 200, 60 if not said) with their phases."""
+    """The last `n` jobs (1 to 200, default 60) with their phases."""
     n = _number(request, "n", JOBS_DEFAULT, JOBS)
     return json_answer(to_plain(request.app[ADMIN_CONTEXT].history.timeline(n)))
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
-    """The last `n` log lines (1 to 500, 200 if not said) that came after line number `after`."""
+    """The last `n` log lines (1 to 500, default 200) after line number `after`."""
     n = _number(request, "n", LINES_DEFAULT, LINES)
     after = _number(request, "after", 0, 2**53, least=0)
     lines, newest = request.app[ADMIN_CONTEXT].ring.last(n, after)
@@ -140,7 +140,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """What the console shows, in one; 304 while nothing has changed since the ETag it sends."""
+    """Slots, queue, memory and timeline in one; 304 if nothing has changed since the ETag sent."""
     office, snapshot = request.app[ADMIN_CONTEXT], request.app[SCHEDULER].snapshot
     told = StateView(
         version=__version__,
@@ -167,7 +167,7 @@ async def state(request: web.Request) -> web.StreamResponse:
 
 
 async def reset_asr_state(request: web.Request) -> web.StreamResponse:
-    """Unload the speech-to-text models of free slots; nothing else, and none that is in use."""
+    """Unload the speech-to-text models of free slots. A model in use is never unloaded."""
     keeper, snapshot = request.app[ADMIN_CONTEXT].keeper, request.app[SCHEDULER].snapshot
     facts = await request.app[INVENTORY].facts()
     wanted = [
@@ -186,7 +186,7 @@ async def reset_asr_state(request: web.Request) -> web.StreamResponse:
 
 
 async def load(request: web.Request) -> web.StreamResponse:
-    """Make a model resident. Answered once the load has begun; 503 if every slot is in use."""
+    """Load a model into memory. Responds once the load has begun; 503 if every slot is in use."""
     asked = await _asked(request)
     inventory = request.app[INVENTORY]
     resident = views.voice_called(asked.model, await inventory.facts())
@@ -196,13 +196,13 @@ async def load(request: web.Request) -> web.StreamResponse:
         except BackendFault as exc:
             if exc.fault.code is not Code.MODEL_NOT_FOUND:
                 raise
-            # What is named here is a thing to act on, not a field of a request to a model.
+            # The name is the resource to act on, not a field of a request to a model.
             raise BackendFault(evolve(exc.fault, status=404)) from exc
     return _ticket(await _begin(request, Op.LOAD, resident))
 
 
 async def unload(request: web.Request) -> web.StreamResponse:
-    """Give a model's memory back. Answered once that has begun; 503 if the model is in use."""
+    """Unload a model. Responds once the unload has begun; 503 if the model is in use."""
     asked = await _asked(request)
     for slot in request.app[SCHEDULER].snapshot.slots:
         if slot.resident is not None and slot.resident.model == asked.model:
@@ -217,7 +217,7 @@ async def _asked(request: web.Request) -> ModelAsked:
 
 
 async def _begin(request: web.Request, op: Op, resident: Resident, device: str | None = None) -> Job:
-    """The housekeeping job, on its way or over. Raises BackendFault if it was refused."""
+    """The housekeeping job, running or done. Raises BackendFault if it was refused."""
     try:
         job = await request.app[ADMIN_CONTEXT].keeper.begin(op, resident, device)
     except TimeoutError:
@@ -242,7 +242,7 @@ def _ticket(job: Job) -> web.Response:
 
 
 def _parts(app: web.Application) -> tuple[str, ...]:
-    """Optional parts, so that the console asks for nothing that is not there."""
+    """Optional parts, so that the console requests only what exists."""
     paths = {resource.canonical for resource in app.router.resources()}
     found = [name for name in ("metrics", "observability") if f"/admin/api/{name}" in paths]
     return (*found, *(("relays",) if UPSTREAMS in app else ()))
@@ -256,7 +256,7 @@ async def _slots(request: web.Request) -> tuple[SlotView, ...]:
 
 
 def _freed(office: AdminContext) -> Callable[[str], float]:
-    """Since when a slot is free; one that was never held, since the start. Unix seconds."""
+    """Since when a slot is free, Unix seconds; for a slot that was never held, since the start."""
 
     def since(device: str) -> float:
         freed = office.history.freed(device)
@@ -278,7 +278,7 @@ async def _cache(request: web.Request) -> CacheView:
 
 
 def _number(request: web.Request, name: str, default: int, most: int, least: int = 1) -> int:
-    """A whole number of the query, clamped. Raises BackendFault for anything else."""
+    """A whole number from the query, clamped. Raises BackendFault for anything else."""
     text = request.query.get(name)
     if text is None:
         return default
@@ -292,14 +292,14 @@ def _number(request: web.Request, name: str, default: int, most: int, least: int
 
 
 READS = (
-    ("lock", lock, LockView, "Whether the card is taken"),
-    ("slots", slots, SlotsView, "Every slot and its holder"),
-    ("line", line, LineView, "Who waits for a slot"),
+    ("lock", lock, LockView, "Whether a slot is in use"),
+    ("slots", slots, SlotsView, "Slots and the jobs that hold them"),
+    ("line", line, LineView, "The queue"),
     ("cache", cache, CacheView, "Models in memory"),
-    ("gpu", gpu, MemoryView, "Memory of cards and processes"),
-    ("models", models, AdminModels, "Models as the operator sees them"),
-    ("timeline", timeline, TimelineView, "The last jobs and their phases"),
-    ("logs", logs, LogTail, "The last log lines"),
-    ("state", state, StateView, "What the console shows, in one"),
+    ("gpu", gpu, MemoryView, "Memory of GPUs and processes"),
+    ("models", models, AdminModels, "Models, with details for the operator"),
+    ("timeline", timeline, TimelineView, "Recent jobs and their phases"),
+    ("logs", logs, LogTail, "Recent log lines"),
+    ("state", state, StateView, "Everything that the console shows"),
 )
-"""Name below /admin/api, handler, type, summary: `operations` makes routes of them."""
+"""Name below /admin/api, handler, type, summary: `operations` turns them into routes."""

@@ -1,4 +1,4 @@
-"""What operators read and turn: /metrics, the figures as JSON, the switches, and the captures."""
+"""For operators: /metrics, the same as JSON, the switches, and the captures."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ FORM_MAX = 64 * 1024
 
 
 async def metrics_text(request: web.Request) -> web.StreamResponse:
-    """GET /metrics: what Prometheus scrapes."""
+    """Metrics in the text format of Prometheus."""
     body, content_type = await request.app[EXPOSITION].scrape()
     return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 async def metrics_json(request: web.Request) -> web.StreamResponse:
-    """GET /admin/api/metrics."""
+    """Counts, latencies and recent requests of each capability."""
     window = request.app[OBSERVABILITY].window.copy()
     return json_answer(await asyncio.to_thread(window.report, time.time()))
 
 
 async def state(request: web.Request) -> web.StreamResponse:
-    """GET /admin/api/observability."""
+    """The switches, and the disk usage of captures."""
     return _told(request.app[OBSERVABILITY])
 
 
 async def toggle(request: web.Request) -> web.StreamResponse:
-    """POST /admin/api/observability/toggle: `key` and `value`, as a form or as JSON."""
+    """Takes `key` and `value`, as a form or as JSON."""
     sent = await _fields(request)
     for name in ("key", "value"):
         if name not in sent:
@@ -65,13 +65,13 @@ async def toggle(request: web.Request) -> web.StreamResponse:
 
 
 async def clear_payload(request: web.Request) -> web.StreamResponse:
-    """POST /admin/api/observability/clear-payload: remove every capture."""
+    """Delete every capture; responds when they are gone."""
     observability = request.app[OBSERVABILITY]
     done = asyncio.wrap_future(observability.store.clear())
     try:
         await asyncio.wait_for(asyncio.shield(done), CLEAR_S)
     except TimeoutError:
-        # The disk does not answer; the captures go as soon as it does.
+        # The disk does not respond; the captures are deleted as soon as it does.
         raise BackendFault(internal()) from None
     return _told(observability)
 

@@ -1,4 +1,4 @@
-"""The operator's part of the list of routes: console, switches, figures. See `operations`."""
+"""The operator's routes: console, switches, metrics. See `operations`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ADMIN: tuple[Operation, ...] = (
         for word, handler in (("load", admin.load), ("unload", admin.unload))
     ),
 )
-"""What the console reads, and what an operator may do."""
+"""What the console reads, and what an operator can do."""
 
 CONSOLE: tuple[Operation, ...] = tuple(
     Operation("GET", path, handler, "The console", ("pages",), guard="", shown=False)
@@ -58,7 +58,7 @@ CONSOLE: tuple[Operation, ...] = tuple(
         ("/admin/static/{file:.+}", console.static),
     )
 )
-"""Pages; open, whatever keys there are."""
+"""Pages; open even if keys are configured."""
 
 METRICS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OBSERVED: tuple[Operation, ...] = (
@@ -66,7 +66,7 @@ OBSERVED: tuple[Operation, ...] = (
         "GET",
         "/metrics",
         observability.metrics_text,
-        "Figures for Prometheus",
+        "Metrics for Prometheus",
         ("admin",),
         gives=(METRICS_TEXT,),
     ),
@@ -74,7 +74,7 @@ OBSERVED: tuple[Operation, ...] = (
         "GET",
         "/admin/api/metrics",
         observability.metrics_json,
-        "Figures of requests",
+        "Request metrics",
         ("admin",),
         gives=(MetricsReport,),
     ),
@@ -82,7 +82,7 @@ OBSERVED: tuple[Operation, ...] = (
         "GET",
         "/admin/api/observability",
         observability.state,
-        "The three switches",
+        "State of the observability switches",
         ("admin",),
         gives=(ObservabilityState,),
     ),
@@ -90,7 +90,7 @@ OBSERVED: tuple[Operation, ...] = (
         "POST",
         "/admin/api/observability/toggle",
         observability.toggle,
-        "Turn one of them until the restart",
+        "Turn a switch on or off until the restart",
         ("admin",),
         takes=ObservabilityToggle,
         gives=(ObservabilityState,),
@@ -100,9 +100,9 @@ OBSERVED: tuple[Operation, ...] = (
         "POST",
         "/admin/api/observability/clear-payload",
         observability.clear_payload,
-        "Remove every capture",
+        "Delete all captures",
         ("admin",),
         gives=(ObservabilityState,),
     ),
 )
-"""What operators read and turn."""
+"""Metrics, switches and captures."""

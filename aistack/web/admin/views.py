@@ -1,6 +1,6 @@
-"""The snapshot as the operator's types tell it. Functions of their arguments only.
+"""The snapshot as the operator's types show it. Functions of their arguments only.
 
-`at` turns the scheduler's seconds into unix seconds; `now` is the scheduler's time.
+`at` converts the scheduler's seconds to Unix seconds; `now` is the scheduler's time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def lock(snapshot: Snapshot) -> LockView:
 
 
 def slots(snapshot: Snapshot, facts: Facts, at: At, now: float, freed: Freed) -> tuple[SlotView, ...]:
-    """Every slot; `freed` says since when one is free, unix seconds."""
+    """Every slot; `freed` returns since when a slot is free, in Unix seconds."""
     return tuple(_slot(snapshot, slot, facts, at, now, freed) for slot in snapshot.slots)
 
 
@@ -124,7 +124,7 @@ def _resident(resident: Resident | None, facts: Facts) -> ResidentModel | None:
 
 
 def category(resident: Resident, facts: Facts) -> JobKind:
-    """What a model in memory is for. Engines without cards serve the operator's own weights."""
+    """The capability of a model in memory. Engines without model cards serve local directories."""
     engine = facts.engines.get(resident.backend)
     if engine is None or not engine.cards:
         return "llm"
@@ -133,7 +133,7 @@ def category(resident: Resident, facts: Facts) -> JobKind:
 
 
 def cache(snapshot: Snapshot, facts: Facts, idle: Callable[[str], float], unload_s: float) -> CacheView:
-    """The models in memory; `idle` says how long a slot has been free, in seconds."""
+    """The models in memory; `idle` returns how long a slot has been free, in seconds."""
     entries = []
     for slot in snapshot.slots:
         resident = slot.resident
@@ -153,7 +153,7 @@ def cache(snapshot: Snapshot, facts: Facts, idle: Callable[[str], float], unload
 
 
 def voice_called(model: str, facts: Facts) -> Resident | None:
-    """The installed engine that speaks under this id; routing knows only those that listen."""
+    """The installed text-to-speech engine with this id; routing only knows speech-to-text engines."""
     for name, engine in facts.engines.items():
         for card in engine.cards:
             if engine.installed and card.capability == "tts" and card.id == model:
@@ -162,7 +162,7 @@ def voice_called(model: str, facts: Facts) -> Resident | None:
 
 
 def models(entries: Collection[ModelEntry], facts: Facts) -> AdminModels:
-    """The entries of /v1/models with what an operator wants to know besides."""
+    """The entries of /v1/models with additional details for the operator."""
     ours = {card.id for engine in facts.engines.values() if engine.installed for card in engine.cards}
     ours |= facts.local.keys()
     return AdminModels(

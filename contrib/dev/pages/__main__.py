@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from contrib.dev.pages import errors, machine, reference
+from contrib.dev.pages import errors, machine, parts, reference
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 FOLDERS = ("errors", "reference")
 """Folders of docs/ that hold nothing else."""
-PICTURE = "internals/machine.svg"
+PICTURES = {"internals/machine.svg": machine.svg, "internals/parts.svg": parts.svg}
 
 
 def made() -> dict[str, str]:
     """Path below docs/ -> its text."""
     doc = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
-    return errors.pages(doc) | reference.pages(doc) | {PICTURE: machine.svg()}
+    return (
+        errors.pages(doc)
+        | reference.pages(doc)
+        | {name: picture() for name, picture in PICTURES.items()}
+    )
 
 
 def main() -> None:
@@ -28,7 +32,7 @@ def main() -> None:
                 path.unlink()
     for name, text in pages.items():
         (DOCS / name).write_text(text, encoding="utf-8")
-    print(f"{len(pages)} files in docs/{', docs/'.join(FOLDERS)} and docs/{PICTURE}")
+    print(f"{len(pages)} files in docs/{', docs/'.join(FOLDERS)} and docs/internals")
 
 
 if __name__ == "__main__":

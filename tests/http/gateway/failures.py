@@ -63,14 +63,14 @@ def answers(status: int, told: Told, **more: Any) -> Failure:
 
 TABLE = (
     Failure("connection refused", UNREACHABLE, connection="refused"),
-    Failure("no answer to the connection", UNREACHABLE, connection="ignored"),
+    Failure("connection attempt ignored", UNREACHABLE, connection="ignored"),
     Failure("reset before the headers", UNREACHABLE, {"do": "reset"}),
     Failure("closed before the headers", UNREACHABLE, {"do": "close"}),
     Failure("silence before the headers", TIMEOUT, {"do": "hang"}),
     Failure("not HTTP", BROKEN, {"do": "garbage"}),
     answers(400, REJECTED),
     Failure(
-        "answers 404 about the model",
+        "answers 404 for the model",
         Told(400, "malformed", "model_not_found"),
         {"do": "status", "status": 404, "body": '{"error": {"message": "made up", "param": "model"}}'},
     ),
@@ -92,21 +92,20 @@ TABLE = (
 PAGE = """\
 # When an upstream fails
 
-What a caller gets when Ollama (chat) or the speech container fails. `tests/contract` holds every cell to
-this over HTTP: status, kind and code, that the slot is free afterwards, and that the next call works.
-This page is printed by `python -m tests.http.gateway.failures`.
+What a client gets when Ollama (chat) or the speech container fails. `tests/http/gateway` checks every
+cell over HTTP: status, kind and code, that the slot is free afterwards, and that the next call works.
+`python -m tests.http.gateway.failures` prints this page.
 
 {table}
 
-- Before the first byte a failure is a status with [the envelope](errors.md); `message` is the upstream's
-  own where it sent one, and its status and code stand under `error.upstream`. After the first byte
-  there is never a clean end.
-- A connection is given up after 2 s (Ollama) or 5 s (container), a silence after 600 s: a cold start
-  takes 60 to 150 s.
-- A chat stream that ends in order but with neither `[DONE]` nor a finish reason counts as reset in the
-  middle: so Ollama ends it when its runner dies.
-- 500 and `backend_unreachable` carry `x-should-retry: false`: OpenAI's libraries then do not ask again
-  by themselves.
+- Before the first byte a failure is a status with [the envelope](errors.md). `message` is the
+  upstream's own if it sent one; the upstream's status and code are under `error.upstream`. After the
+  first byte there is never a clean end.
+- A connection attempt times out after 2 s (Ollama) or 5 s (container), a silent connection after 600 s,
+  because a cold start takes 60 to 150 s.
+- A chat stream that ends cleanly, but with neither `[DONE]` nor a finish reason, counts as reset in the
+  middle: Ollama ends a stream like this when its runner dies.
+- 500 and `backend_unreachable` carry `x-should-retry: false`, so OpenAI's libraries do not retry them.
 """
 
 

@@ -50,7 +50,7 @@ def test_status_idle_then_busy_with_a_line(fakes: Service, gates: Gates, capsys:
     assert cli.main(["status", "--server", url(fakes)]) == 0
     idle = capsys.readouterr().out
     assert f"at {url(fakes)}, up for " in idle
-    assert "nobody waits" in idle
+    assert "Queue (0 of 16 places in use)\n  empty\n" in idle
     call = fakes.begin({"gate": "a"}, SAY, headers={"X-Request-ID": "the-first"})
     let_pass = gates.entered()
     since = fakes.mark
@@ -60,11 +60,11 @@ def test_status_idle_then_busy_with_a_line(fakes: Service, gates: Gates, capsys:
     busy = capsys.readouterr().out
     _, _, slots = busy.partition("\nSlots\n")
     slot, work, *_ = slots.splitlines()
-    assert slot.startswith("  cpu  running for ") and ", holds the slot for " in slot
+    assert slot.startswith("  cpu  running for ") and ", has held the slot for " in slot
     assert work.startswith("       transcribe with whisper-small")
     assert work.endswith("; request the-first")
-    assert "Line (1 of 16 places taken)" in busy
-    assert "at most 30 s" in busy and "request the-second" in busy
+    assert "Queue (1 of 16 places in use)" in busy
+    assert "gives up after 30 s" in busy and "request the-second" in busy
     assert cli.main(["status", "--json", "--server", url(fakes)]) == 0
     state = json.loads(capsys.readouterr().out)
     assert state["slots"][0]["holder"]["request_id"] == "the-first"
@@ -187,9 +187,8 @@ def test_something_else_answers_there(status: int, body: bytes, capsys: Capture)
         other.shutdown()
         thread.join(BOUND_S)
     assert code == 4
-    assert (
-        capsys.readouterr().err == f"aistack: What answers at {where} is no aistack, or an older one.\n"
-    )
+    said = capsys.readouterr().err
+    assert said == f"aistack: The server at {where} is not aistack, or is an older version.\n"
 
 
 @pytest.mark.interrupts

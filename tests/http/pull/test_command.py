@@ -21,7 +21,7 @@ WHOLE = {"config.json", "model.bin", "preprocessor_config.json", "tokenizer.json
 def test_fetched_then_here(hub: Running, tmp_path: Path) -> None:
     environ = environment(tmp_path, hub.double.url)
     done = command(environ, "pull", "tiny", "whisper-tiny")
-    assert (done.returncode, done.stdout) == (0, "whisper-tiny: fetched (7.21 MB).\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "whisper-tiny: downloaded (7.21 MB).\n"), done.stderr
     assert cached(tmp_path) == WHOLE
     hub.double.calls.clear()
     again = command(environ, "pull", "WHISPER-tiny")
@@ -56,7 +56,7 @@ def test_killed_in_the_middle_and_gone_on(hub: Running, tmp_path: Path) -> None:
         first.kill()
         first.communicate()
     assert first.returncode == 130
-    assert "goes on from there" in said
+    assert "the same command resumes" in said
     assert "model.bin" not in cached(tmp_path)
     (partial,) = tmp_path.glob("hf/hub/*/blobs/*.aistack.incomplete")
     size = partial.stat().st_size
@@ -64,7 +64,7 @@ def test_killed_in_the_middle_and_gone_on(hub: Running, tmp_path: Path) -> None:
     hub.double.hold = None
     hub.open()
     second = command(environ, "pull", "tiny")
-    assert (second.returncode, second.stdout) == (0, "whisper-tiny: fetched (7.21 MB).\n")
+    assert (second.returncode, second.stdout) == (0, "whisper-tiny: downloaded (7.21 MB).\n")
     assert f"bytes={size}-" in hub.double.ranges()
     assert cached(tmp_path) == WHOLE
     assert list(tmp_path.glob("hf/hub/*/blobs/*incomplete")) == []
@@ -79,12 +79,12 @@ def test_names_nobody_knows_and_names_without_weights(hub: Running, tmp_path: Pa
     assert hub.double.calls == [], "nothing is fetched while a name is wrong"
     inside = command(environ, "pull", "pocketsphinx-en-us")
     assert (inside.returncode, inside.stderr) == (0, "")
-    assert inside.stdout == "pocketsphinx-en-us: comes inside its package; nothing to fetch.\n"
+    assert inside.stdout == "pocketsphinx-en-us: comes with its package; nothing to download.\n"
 
 
 def test_a_failure_does_not_keep_the_others_back(hub: Running, tmp_path: Path) -> None:
     done = command(environment(tmp_path, hub.double.url), "pull", "base", "tiny")
-    assert (done.returncode, done.stdout) == (1, "whisper-tiny: fetched (7.21 MB).\n")
+    assert (done.returncode, done.stdout) == (1, "whisper-tiny: downloaded (7.21 MB).\n")
     why = "The model could not be downloaded: the Hugging Face Hub does not have or share it."
     assert f"aistack: whisper-base: {why}" in done.stderr
 
@@ -108,6 +108,6 @@ def test_a_terminal_sees_a_bar(hub: Running, tmp_path: Path) -> None:
     finally:
         os.close(theirs)
         os.close(ours)
-    assert (done.returncode, done.stdout) == (0, "whisper-tiny: fetched (7.21 MB).\n")
+    assert (done.returncode, done.stdout) == (0, "whisper-tiny: downloaded (7.21 MB).\n")
     assert re.search(r"\rwhisper-tiny: 100%\|.*7\.21M/7\.21M", seen)
     assert seen.endswith("\r"), "the bar is taken away at the end"

@@ -56,7 +56,7 @@ def test_a_first_download_is_in_the_log_and_in_the_models(hub: Running, tmp_path
         assert entry["loaded"] is False
         assert entry["download"] == {"bytes": seen["bytes"], "total": seen["total"]}
         shown = command(environ, "models", "--server", f"http://{address}").stdout
-        assert re.search(r"^whisper-tiny .* downloading \d\d %$", shown, re.M), shown
+        assert re.search(r"^whisper-tiny .* downloading \d\d%$", shown, re.M), shown
         busy = client.transcribe(SPEECH, model="tiny")
         assert (busy.status, busy.error["holder"]["model"]) == (503, "whisper-tiny")
         assert 0.15 <= busy.error["holder"]["progress"] < 0.5

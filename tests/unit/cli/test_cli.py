@@ -26,9 +26,9 @@ from aistack.cli import client
 from aistack.cli import main as cli
 from aistack.cli.exits import BUSY, FAILED, STOPPED
 from aistack.cli.screen import start_screen
-from aistack.cli.status_page import clock
 from aistack.config.addresses import is_nowhere, is_open, url_of
 from aistack.jobs.picture import states_page
+from aistack.observe.units import clock
 from aistack.routing.notes import EngineNote
 from tests.doubles import stub_service
 from tests.doubles.stub_service import HELLO, Script, delta, plain, refuse, stream
@@ -202,7 +202,7 @@ def test_failures_are_the_servers_sentence_and_one(
 
 def test_a_named_server_that_is_not_there(audio: Path, capsys: Capture) -> None:
     assert transcribe(audio, "--server", "http://127.0.0.1:1") == 4
-    assert capsys.readouterr().err == "aistack: The server cannot be reached.\n"
+    assert capsys.readouterr().err == "aistack: Cannot reach the server.\n"
 
 
 def test_a_service_that_cannot_start_is_a_sentence(
@@ -325,18 +325,21 @@ def test_start_screen() -> None:
         EngineNote("Parakeet", install="pip install 'aistack[parakeet]'"),
     ]
     screen = start_screen(["0.0.0.0:11500", "[::]:80"], found, keys=False)
-    assert "  look  http://127.0.0.1:11500/admin in a browser\n" in screen
+    assert "  Console  http://127.0.0.1:11500/admin\n" in screen
     assert f"aistack {__version__} listens on http://127.0.0.1:11500, http://[::1]:80\n" in screen
     assert "+ Faster-Whisper  a, b, c and 1 more (weights on disk)\n" in screen
     assert "- Parakeet        not installed: pip install 'aistack[parakeet]'\n" in screen
-    assert "curl -F file=@speech.wav http://127.0.0.1:11500/v1/audio/transcriptions\n" in screen
-    assert "no key is asked for" in screen
+    assert (
+        "curl -F file=@contrib/samples/hello.wav http://127.0.0.1:11500/v1/audio/transcriptions\n"
+        in screen
+    )
+    assert "no API key is required" in screen
 
 
 def test_start_screen_with_keys_and_without_engines() -> None:
     screen = start_screen(["0.0.0.0:1"], [], keys=True)
     assert 'curl -H "Authorization: Bearer $AISTACK_KEY" -F file=@' in screen
-    assert "no key is asked for" not in screen
+    assert "no API key is required" not in screen
     assert "No engine is installed" in screen
 
 
@@ -463,7 +466,9 @@ def test_a_port_in_use_is_one_sentence(server: str) -> None:
 def test_an_address_of_another_machine_is_one_sentence() -> None:
     code, _, err = Served("--host", "192.0.2.1").end()
     assert code == 1
-    assert re.fullmatch(r"aistack: Cannot listen on .*: this machine has no such address\.\n", err)
+    assert re.fullmatch(
+        r"aistack: Cannot listen on .*: this machine does not have that address\.\n", err
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from aistack.cli.status_page import page, progress, span
+from aistack.cli.status_page import page, progress
+from aistack.observe.units import span
 
 NOW = 1_800_000_000.0
 
@@ -47,9 +48,9 @@ def test_spans(seconds: float, words: str) -> None:
         ({"done": 45, "unit": "s"}, "0:45 of audio"),
         (
             {"done": 45, "total": 190, "unit": "s", "share": 0.237, "eta_s": 12},
-            "0:45 of 3:10 of audio (24 %), about 12 s to go",
+            "0:45 of 3:10 of audio (24%), about 12 s left",
         ),
-        ({"done": 120e6, "total": 486e6, "unit": "bytes", "share": 0.25}, "120 of 486 MB (25 %)"),
+        ({"done": 120e6, "total": 486e6, "unit": "bytes", "share": 0.25}, "120 MB of 486 MB (25%)"),
         ({"done": 12, "total": 512, "unit": "tokens"}, "12 of 512 tokens"),
     ],
 )
@@ -63,9 +64,9 @@ def test_an_idle_server() -> None:
         "aistack 1.2.3 at http://here:1, up for 1 h 1 min",
         "",
         "Slots",
-        "  cuda:0  free for 5.0 s, no model in memory",
+        "  cuda:0  idle for 5.0 s, no model in memory",
     ]
-    assert "nobody waits" in shown and "none yet" in shown
+    assert "  empty\n" in shown and "none yet" in shown
     assert "STOPPING" in page(state(mode="draining"), "http://here:1", NOW)
 
 
@@ -89,12 +90,12 @@ def test_what_came_from_outside_cannot_steer_the_terminal() -> None:
     )
     assert "\x1b" not in shown and "\u202e" not in shown
     assert shown.count(r"x\x1b[2J\u202e") == 9
-    assert "  cpu  preparing (load) for 1.0 s, holds the slot for 2.0 s\n" in shown
+    assert "  cpu  preparing (load) for 1.0 s, has held the slot for 2.0 s\n" in shown
 
 
 def test_memory_of_a_card() -> None:
     card = {"device": "cuda:0", "name": "Card", "total_mb": 12288, "used_mb": 3072, "ours_mb": 2048}
     processes = [{"pid": 7, "engine": "gateway", "rss_mb": 60.4}, {"pid": 8, "engine": "whisper"}]
     shown = page(state(memory={"cards": [card], "processes": processes}), "u", NOW)
-    assert "  cuda:0   Card                      3.0 GiB of 12.0 GiB in use  2.0 GiB by aistack" in shown
-    assert "spare, for a quick start" in shown and "unknown" in shown
+    assert "  cuda:0   Card        3.0 GiB of 12.0 GiB in use  2.0 GiB by aistack" in shown
+    assert "warm spare" in shown and "unknown" in shown

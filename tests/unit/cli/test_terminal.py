@@ -17,7 +17,8 @@ from aistack.cli.status_page import page
 from aistack.cli.transcribe import table
 from aistack.doctor import findings
 from aistack.doctor.findings import Finding, FindingState
-from aistack.observe.terminal import gib, mib, plain, plain_json
+from aistack.observe.terminal import plain, plain_json
+from aistack.observe.units import memory_size
 from aistack.routing.notes import EngineNote
 from tests.unit.cli.test_status_page import NOW, state
 from tests.unit.observe.test_log import restored
@@ -135,4 +136,4 @@ def test_nothing_unprintable_passes() -> None:
 
 
 def test_sizes() -> None:
-    assert (gib(7.5 * 2**30), mib(57.2 * 2**20)) == ("7.5 GiB", "57 MiB")
+    assert (memory_size(7.5 * 1024), memory_size(57.2)) == ("7.5 GiB", "57 MiB")

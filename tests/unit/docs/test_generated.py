@@ -10,8 +10,8 @@ import pytest
 from aistack.errors import Code, fault_headers
 from aistack.jobs.states import Phase
 from aistack.web.openapi.examples import example_fault
-from contrib.dev.pages import machine
-from contrib.dev.pages.__main__ import DOCS, FOLDERS, PICTURE, made
+from contrib.dev.pages import machine, parts
+from contrib.dev.pages.__main__ import DOCS, FOLDERS, PICTURES, made
 from contrib.dev.pages.codes import notes
 
 PAGES = made()
@@ -25,7 +25,7 @@ def test_page_is_current(name: str) -> None:
 
 def test_no_page_is_left_over_drift() -> None:
     there = {f"{folder}/{path.name}" for folder in FOLDERS for path in (DOCS / folder).iterdir()}
-    assert there == PAGES.keys() - {PICTURE}
+    assert there == PAGES.keys() - set(PICTURES)
 
 
 def test_every_code_has_its_page_and_no_page_is_for_another() -> None:
@@ -97,3 +97,12 @@ def test_the_picture_shows_every_state_and_every_way() -> None:
     assert len(list(root.iter(f"{space}line"))) == len(machine.edges())
     for events in machine.edges().values():
         assert set(events) <= set(words)
+
+
+def test_the_picture_of_the_parts_has_every_folder_and_no_arrow_upwards() -> None:
+    ElementTree.fromstring(parts.svg())
+    places = {name: row for name, (_, row) in parts._AT.items()}
+    assert parts.parts().keys() == places.keys()
+    drawn = parts.arrows()
+    assert len(drawn) > len(places)
+    assert [pair for pair in drawn if places[pair[0]] >= places[pair[1]]] == []

@@ -68,7 +68,7 @@ def test_a_machine_that_is_ill(hub: Running, tmp_path: Path) -> None:
         "192.0.2.7:8003",
         "Ollama",
     }
-    assert "crashed while they were loaded (SIGSEGV)" in found["Faster-Whisper"]["says"]
+    assert "crashed while loading (SIGSEGV)" in found["Faster-Whisper"]["says"]
     assert found["PocketSphinx"]["state"] == "works", "the others are looked at all the same"
 
 
@@ -121,9 +121,9 @@ def test_what_is_still_looked_at_is_named(
     with cli_doctor.Looking() as looking:
         looking.at("Parakeet")
         looking.at("SenseVoice")
-        assert capsys.readouterr().err.endswith("looking at Parakeet, SenseVoice ...")
+        assert capsys.readouterr().err.endswith("checking Parakeet, SenseVoice ...")
         looking.engine(Finding("Engines", "SenseVoice", FindingState.WORKS, "loaded"))
-        assert capsys.readouterr().err == "\r\x1b[Klooking at Parakeet ..."
+        assert capsys.readouterr().err == "\r\x1b[Kchecking Parakeet ..."
     assert capsys.readouterr().err == "\r\x1b[K"
 
 
@@ -144,4 +144,4 @@ async def test_the_configured_interpreter_is_the_one_that_is_looked_into(
     assert found == told
     assert begun == ["Faster-Whisper"]
     assert found[0].state is FindingState.BROKEN
-    assert found[0].says == f"aistack is not installed there (in {own})"
+    assert found[0].says == f"aistack is not installed (in {own})"

@@ -124,7 +124,7 @@ def test_the_page_is_aligned_and_sums_up() -> None:
         "Ports",
         "  BROKEN   127.0.0.1:1  needs more rights",
         "",
-        "1 broken: 127.0.0.1:1 (ports).",
+        "1 broken: 127.0.0.1:1 (Ports).",
     ]
     assert page(FOUND[:2]).endswith("\nEverything that is configured works.")
 

@@ -84,7 +84,7 @@ def test_a_configured_card_that_is_not_there(driver: Any) -> None:
     [
         (nvml(fails=NotFound()), "no driver on this machine"),
         (nvml(fails=NvmlError("Driver/library version mismatch")), "version mismatch"),
-        (nvml(0), "a driver, but no card"),
+        (nvml(0), "the driver finds no GPU"),
         (None, "nvidia-ml-py is not installed"),
     ],
 )
@@ -111,7 +111,7 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GiB, 0, 8 * GiB))
     found = places(tmp_path, tmp_path / "not" / "yet")
     assert {each.state for each in found.values()} == {FindingState.WORKS}
-    assert found["weights (Hugging Face)"].says == f"8.0 GiB free in {tmp_path / 'not' / 'yet' / 'hub'}"
+    assert found["models (Hugging Face)"].says == f"8.0 GiB free in {tmp_path / 'not' / 'yet' / 'hub'}"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * GiB, 0, GiB))
     found = places(tmp_path, tmp_path)
     assert found["uploads"].state is FindingState.NOTE and found["uploads"].says.startswith(
@@ -129,7 +129,7 @@ def test_folders_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     found = places(tmp_path, tmp_path)
     assert found["uploads"].state is FindingState.BROKEN
-    assert found["weights (Hugging Face)"].state is FindingState.NOTE
+    assert found["models (Hugging Face)"].state is FindingState.NOTE
 
 
 # --- ports -------------------------------------------------------------------------------------------
@@ -183,4 +183,4 @@ async def test_a_port_that_aistack_has() -> None:
 async def test_an_address_that_is_not_ours() -> None:
     found = await port("192.0.2.7:8003")
     assert found.state is FindingState.BROKEN
-    assert found.says == "this machine has no such address"
+    assert found.says == "this machine does not have that address"

@@ -49,7 +49,7 @@ async def test_one_that_is_not_installed_and_how_to_get_it() -> None:
 async def test_one_that_crashes_takes_only_its_process() -> None:
     found = await looked("Segfault")
     assert found.state is FindingState.BROKEN
-    assert found.says == "its libraries crashed while they were loaded (SIGSEGV)"
+    assert found.says == "its libraries crashed while loading (SIGSEGV)"
     assert found.help == f"{sys.executable} -m pip install --force-reinstall healthy"
 
 
@@ -64,7 +64,7 @@ async def test_one_that_hangs_is_given_up() -> None:
 async def test_one_that_ends_its_process() -> None:
     found = await looked("Leaving")
     assert found.state is FindingState.BROKEN
-    assert found.says.endswith("ended with code 7: and this is the last line")
+    assert found.says.endswith("exited with code 7: and this is the last line")
     found = await looked("Quitting")
     assert found.says == "its libraries cannot be loaded: SystemExit: not on this machine"
 
@@ -91,7 +91,7 @@ async def test_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     empty.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
     empty.chmod(0o755)
     found = await looked("Healthy", own=str(empty))
-    assert found.says == f"aistack is not installed there (in {empty})"
+    assert found.says == f"aistack is not installed (in {empty})"
 
 
 def test_another_version_there() -> None:
@@ -104,11 +104,11 @@ def test_another_version_there() -> None:
 @pytest.mark.parametrize(
     ("cuda", "card", "devices", "state", "words"),
     [
-        (True, True, ("auto",), FindingState.WORKS, "uses the card"),
-        (False, False, ("auto",), FindingState.WORKS, "on the processor"),
-        (False, True, ("auto",), FindingState.NOTE, "on the processor"),
-        (False, True, ("cuda:0",), FindingState.BROKEN, "on the processor"),
-        (False, True, ("cpu",), FindingState.WORKS, "on the processor"),
+        (True, True, ("auto",), FindingState.WORKS, "uses the GPU"),
+        (False, False, ("auto",), FindingState.WORKS, "runs on the CPU"),
+        (False, True, ("auto",), FindingState.NOTE, "runs on the CPU"),
+        (False, True, ("cuda:0",), FindingState.BROKEN, "runs on the CPU"),
+        (False, True, ("cpu",), FindingState.WORKS, "runs on the CPU"),
         (None, True, ("cuda:0",), FindingState.WORKS, "loaded in"),
     ],
 )

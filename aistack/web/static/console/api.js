@@ -1,4 +1,4 @@
-// The one way to the server: the key, the envelope's errors, the server's clock, bounded calls.
+// All calls to the server: the key, the envelope's errors, the server's clock, time limits.
 
 import { askKey } from "./key.js";
 
@@ -7,14 +7,14 @@ const BOUND_MS = 15000;
 
 export class Refused extends Error {
   constructor(status, error) {
-    super(error?.message ?? `The server answered ${status}.`);
+    super(error?.message ?? `The server returned status ${status}.`);
     this.status = status;
     this.code = error?.code;
     this.holder = error?.holder;
   }
 }
 
-// The Date header is cut to seconds, so the true offset is the largest one ever seen.
+// The Date header is truncated to seconds, so the true offset is the largest one seen.
 let offset = -Infinity;
 export const now = () => (Date.now() + (Number.isFinite(offset) ? offset : 0)) / 1000;
 
@@ -23,8 +23,8 @@ function learn(response) {
   if (Number.isFinite(told)) offset = Math.max(offset, told - Date.now());
 }
 
-// A response with a good status; asks for the key when the server does. Throws Refused, TypeError
-// (no connection), and AbortError when `signal` says so.
+// A response with a good status; asks the user for the key if the server requires it. Throws Refused,
+// TypeError (no connection), and AbortError when `signal` is aborted.
 export async function call(path, { headers, ...more } = {}) {
   for (;;) {
     const sent = sessionStorage.getItem(KEY);
@@ -58,7 +58,7 @@ export async function post(path, body) {
   return response.json();
 }
 
-// Call `look` again and again; slower while nobody sees the page, and while the server is away.
+// Call `look` repeatedly; less often while the page is hidden or the server does not answer.
 export function every(milliseconds, look, failed = () => {}) {
   let away = 0;
   let timer = 0;

@@ -1,16 +1,16 @@
-// Latency, throughput and the table of figures: from the metrics where the service keeps them, else
-// from the jobs of the timeline.
+// Latency, throughput and the statistics table: from the metrics if the service keeps them, else from
+// the jobs of the timeline.
 
 import { now } from "./api.js";
 import { $, empty, h, redraw, s } from "./dom.js";
 import { CAPABILITIES, clock, seconds } from "./format.js";
+import { label, scale } from "./scale.js";
 
 const HEIGHT = 150;
 const LEFT = 46;
 const BOTTOM = 20;
 const MINUTES = 15;
 const KINDS = ["asr", "tts", "llm"];
-const MARKS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600];
 
 export function drawFigures(timeline, metrics) {
   const points = metrics ? fromMetrics(metrics) : fromJobs(timeline);
@@ -41,26 +41,25 @@ const failed = (point) => point.kind === "5xx" || point.kind === "4xx";
 function drawLatency(box, points) {
   const seen = points.filter((point) => point.kind !== "503-busy").slice(-100);
   if (!seen.length) {
-    box.replaceChildren(empty("No request yet.", "Each request becomes a dot: how long it took, from its coming to its last byte."));
+    box.replaceChildren(empty("No requests yet.", "Each dot is a request: the time from its arrival to its last byte."));
     return;
   }
   const width = box.clientWidth;
   const right = width - 8;
   const values = seen.map((point) => Math.max(point.seconds, 0.001));
-  const low = MARKS.findLast((mark) => mark <= Math.min(...values)) ?? MARKS[0];
-  const high = MARKS.find((mark) => mark > Math.max(...values)) ?? MARKS.at(-1);
-  const y = (value) => 8 + (HEIGHT - BOTTOM - 8) * (1 - Math.log(Math.max(value, low) / low) / Math.log(high / low));
+  const { marks, share } = scale(values);
+  const y = (value) => 8 + (HEIGHT - BOTTOM - 8) * (1 - share(value));
   const x = (index) => LEFT + 6 + (index * (right - LEFT - 12)) / Math.max(seen.length - 1, 1);
-  const parts = MARKS.filter((mark) => mark >= low && mark <= high).flatMap((mark) => [
+  const parts = marks.flatMap((mark) => [
     s("line", { class: "grid-line", x1: LEFT, x2: right, y1: y(mark), y2: y(mark) }),
-    s("text", { x: LEFT - 8, y: y(mark) + 4, "text-anchor": "end" }, mark < 1 ? `${mark * 1000} ms` : mark < 60 ? `${mark} s` : `${mark / 60} min`),
+    s("text", { x: LEFT - 8, y: y(mark) + 4, "text-anchor": "end" }, label(mark)),
   ]);
   seen.forEach((point, index) => parts.push(s("circle", {
     class: failed(point) ? "cancelled" : `c-${point.capability}`, cx: seen.length === 1 ? (LEFT + right) / 2 : x(index), cy: y(point.seconds), r: 4,
   }, s("title", {}, `${CAPABILITIES[point.capability]} · ${seconds(point.seconds)} · ${clock(point.at)} · ${point.kind}`))));
   parts.push(s("text", { x: LEFT, y: HEIGHT - 4 }, clock(seen[0].at)), s("text", { x: right, y: HEIGHT - 4, "text-anchor": "end" }, clock(seen.at(-1).at)));
   const sorted = [...values].sort((a, b) => a - b);
-  const words = `Latency of the last ${seen.length} requests: from ${seconds(sorted[0])} to ${seconds(sorted.at(-1))}, half of them within ${seconds(sorted[Math.floor((sorted.length - 1) / 2)])}.`;
+  const words = `Latency of the last ${seen.length} requests: from ${seconds(sorted[0])} to ${seconds(sorted.at(-1))}, median ${seconds(sorted[Math.floor((sorted.length - 1) / 2)])}.`;
   put(box, KINDS.filter((kind) => seen.some((point) => point.capability === kind)), s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": words }, parts));
 }
 
@@ -73,7 +72,7 @@ function drawRate(box, minutes) {
   }
   const most = Math.max(...counts.map((each) => each.all));
   if (!most) {
-    box.replaceChildren(empty(`No request in the last ${MINUTES} minutes.`, "Each bar is one minute, coloured by what was asked for."));
+    box.replaceChildren(empty(`No requests in the last ${MINUTES} minutes.`, "Each bar is one minute, coloured by capability."));
     return;
   }
   const width = box.clientWidth;
@@ -107,10 +106,10 @@ function put(box, there, picture) {
 
 function drawTable(metrics, points) {
   const rows = metrics ? Object.entries(metrics.categories).map(fromCategory) : fromPoints(points);
-  $("figures-window").textContent = metrics ? `over ${seconds(metrics.window_sec)}` : "of the jobs above";
+  $("figures-window").textContent = metrics ? `of the last ${seconds(metrics.window_sec)}` : "of the jobs above";
   redraw($("figures"), rows, () => {
-    if (!rows.length) return empty("No figures yet.", "They begin with the first request.");
-    const head = ["", "Requests", "Errors", "Busy", "Left", "p50", "p95", "p99", "Longest", "Wait p95", "A minute"];
+    if (!rows.length) return empty("No statistics yet.", "They start with the first request.");
+    const head = ["", "Requests", "Errors", "Busy", "Disconnected", "p50", "p95", "p99", "Max", "Queue p95", "Per minute"];
     return h("table", {},
       h("thead", {}, h("tr", {}, head.map((name, index) => index ? h("th", { scope: "col", class: "num" }, name) : h("td")))),
       h("tbody", {}, rows.map(([capability, ...figures]) => h("tr", {},

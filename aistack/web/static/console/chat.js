@@ -1,4 +1,4 @@
-// A conversation with whatever language model is there, streamed.
+// A conversation with any available chat model, streamed.
 
 import { call, events } from "./api.js";
 import { $, empty, h } from "./dom.js";
@@ -16,12 +16,12 @@ export function startChat() {
   document.addEventListener("models", ({ detail }) => {
     const there = detail.some((each) => each.capabilities.includes("llm"));
     $("chat-go").disabled = !there || running !== null;
-    say(there ? "" : "There is no language model. Start Ollama and pull one (ollama pull qwen3:4b); it appears here by itself.");
+    say(there ? "" : "No chat model is available. Start Ollama and pull one (ollama pull qwen3:4b); it then appears here.");
   });
   welcome();
 }
 
-const welcome = () => $("talk").replaceChildren(empty("A new conversation.", "What you write goes to the chosen model on this machine, with all that was said before."));
+const welcome = () => $("talk").replaceChildren(empty("New conversation.", "Each message is sent to the selected model together with the conversation so far."));
 const say = (words) => { if (!running) $("chat-note").textContent = words; };
 
 function bubble(role, content) {

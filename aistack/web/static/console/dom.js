@@ -28,8 +28,8 @@ export function empty(title, ...more) {
   return h("p", { class: "empty" }, h("strong", {}, title), ...more);
 }
 
-// Replace the children only if what they are made from has changed: a click or the focus of a
-// keyboard must not land beside an element that was redrawn meanwhile.
+// Replace the children only if their source has changed: a click or the keyboard focus must not be lost
+// because an element was redrawn in between.
 const drawn = new WeakMap();
 export function redraw(element, from, make) {
   const key = JSON.stringify(from);

@@ -1,12 +1,13 @@
 // Numbers and words as people read them.
 
-export const CAPABILITIES = { asr: "Speech to text", tts: "Text to speech", llm: "Language model", models: "Loads and swaps" };
+// One vocabulary: the same words in headings, legends, cards and tables.
+export const CAPABILITIES = { asr: "Speech to text", tts: "Text to speech", llm: "Chat", generate: "Generation", models: "Model changes" };
 export const PHASES = {
-  waiting: "in line", evict: "making room", preparing: "loading", running: "running", streaming: "streaming", cancelled: "stopping",
+  waiting: "queued", evict: "unloading", preparing: "loading", running: "running", streaming: "streaming", cancelled: "stopping",
 };
 export const OPS = {
-  transcribe: "Transcription", speak: "Speech", chat: "Chat", generate: "Generation",
-  swap: "Change of weights", load: "Load", unload: "Unload",
+  transcribe: CAPABILITIES.asr, speak: CAPABILITIES.tts, chat: CAPABILITIES.llm, generate: CAPABILITIES.generate,
+  swap: "Swap", load: "Load", unload: "Unload",
 };
 
 export function seconds(value) {
@@ -22,13 +23,20 @@ export function seconds(value) {
 
 const parts = (whole, unit, rest, part) => (rest ? `${whole} ${unit} ${String(rest).padStart(2, "0")} ${part}` : `${whole} ${unit}`);
 
-// For what is looked at while it counts: no tenths that flicker.
+// For times that are counting: no flickering tenths.
 export const counting = (value) => (value < 60 ? `${Math.floor(Math.max(value, 0))} s` : seconds(value));
 
-export function memory(mb) {
-  if (mb === undefined || mb === null) return "–";
-  if (mb < 1) return `${Math.round(mb * 1024)} kB`;
-  return mb < 1000 ? `${Math.round(mb)} MB` : `${(mb / 1024).toFixed(1)} GB`;
+// Memory is counted in powers of two, files in powers of ten, as in the commands.
+export function memory(mib) {
+  if (mib === undefined || mib === null) return "–";
+  return mib < 1024 ? `${Math.round(mib)} MiB` : `${(mib / 1024).toFixed(1)} GiB`;
+}
+
+export function fileSize(bytes) {
+  for (const [unit, factor] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+    if (bytes >= factor) return `${Number((bytes / factor).toPrecision(3))} ${unit}`;
+  }
+  return `${bytes} bytes`;
 }
 
 export const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });

@@ -1,4 +1,4 @@
-// The dialog that asks for a key; whoever asks while it is open shares its answer.
+// The dialog that asks for a key; calls that need it while it is open share its answer.
 
 import { $ } from "./dom.js";
 

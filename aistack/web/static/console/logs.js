@@ -1,4 +1,4 @@
-// The tail of the log: asked for by number, so that each line comes once.
+// The tail of the log, requested by line number, so that each line arrives once.
 
 import { every, get } from "./api.js";
 import { $, h } from "./dom.js";
@@ -64,6 +64,6 @@ function filter() {
 function told() {
   const shown = lines.filter((each) => !each.element.hidden).length;
   $("logs-hint").textContent = shown === lines.length
-    ? `${shown} lines. The last ${KEEP} since the start are kept in memory.`
-    : `${shown} of ${lines.length} lines pass the filter.`;
+    ? `${shown} lines. The server keeps the last ${KEEP} in memory.`
+    : `${shown} of ${lines.length} lines match the filter.`;
 }

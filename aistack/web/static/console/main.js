@@ -1,4 +1,4 @@
-// The frame: which view is shown, the look at the server every second, who is told what it saw.
+// The frame: which view is shown, the request for the state every second, and who draws it.
 
 import { every, get, now } from "./api.js";
 import { $ } from "./dom.js";
@@ -56,7 +56,7 @@ function drawHealth(state) {
 }
 
 function lost() {
-  $("banner").textContent = "The server does not answer. Trying again.";
+  $("banner").textContent = "The server does not answer. Retrying.";
   $("banner").hidden = false;
   document.querySelector("#health .dot").dataset.state = "lost";
   $("health-text").textContent = "No connection";

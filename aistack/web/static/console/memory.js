@@ -1,4 +1,4 @@
-// What is resident, and what it costs: the cards where there are any, our processes everywhere.
+// Models in memory and what they use: GPUs if there are any, aistack's processes everywhere.
 
 import { now } from "./api.js";
 import { $, h } from "./dom.js";
@@ -13,7 +13,7 @@ export function drawMemory({ memory: told, slots, idle_unload_s: limit }) {
       h("div", { class: "bar", data: { part: "card" }, role: "meter", "aria-label": `Memory of ${card.device}`, "aria-valuemin": 0, "aria-valuemax": card.total_mb, "aria-valuenow": card.used_mb },
         h("i", { style: { width: `${(100 * ours) / card.total_mb}%` } }),
         h("i", { style: { width: `${(100 * Math.max(card.used_mb - ours, 0)) / card.total_mb}%` } })),
-      h("p", { class: "hint" }, card.ours_mb === undefined ? `${memory(card.free_mb)} free` : `${memory(ours)} ours · ${memory(card.used_mb - ours)} others · ${memory(card.free_mb)} free`));
+      h("p", { class: "hint" }, card.ours_mb === undefined ? `${memory(card.free_mb)} free` : `${memory(ours)} by aistack · ${memory(card.used_mb - ours)} by others · ${memory(card.free_mb)} free`));
   }
   const held = slots.filter((slot) => slot.resident);
   for (const { resident, holder, since } of held) {
@@ -33,6 +33,6 @@ export function drawMemory({ memory: told, slots, idle_unload_s: limit }) {
 const pair = (left, right) => h("p", { class: "pair" }, h("span", {}, left), h("span", {}, right));
 
 function stays(idle, limit) {
-  if (!limit) return "idle, stays";
-  return idle >= limit ? "about to go" : `idle, goes in ${seconds(Math.ceil(limit - idle))}`;
+  if (!limit) return "idle, stays loaded";
+  return idle >= limit ? "idle, unloads now" : `idle, unloads in ${seconds(Math.ceil(limit - idle))}`;
 }

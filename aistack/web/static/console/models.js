@@ -1,7 +1,8 @@
-// The models: what they do, where they are, and the buttons that bring them in and out of memory.
+// The models: capabilities, where their files are, and the buttons that load and unload them.
 
 import { every, get, post } from "./api.js";
 import { $, empty, h, redraw } from "./dom.js";
+import { CAPABILITIES } from "./format.js";
 
 let known = [];
 let refresh = () => {};
@@ -9,7 +10,7 @@ let watched = false;
 
 export function startModels(look) {
   refresh = every(5000, async () => {
-    // Asking for the models asks Ollama and the speech container: only while somebody looks.
+    // Each request for the models queries Ollama and the speech container: only while they are shown.
     if (known.length && !watched) return;
     known = (await get("/admin/api/models")).models;
     draw();
@@ -29,15 +30,15 @@ export function startModels(look) {
   });
   $("reset").addEventListener("click", () => act(async () => {
     const { evicted } = await post("/admin/api/reset-asr-state");
-    return evicted ? `${evicted} unloaded.` : "Nothing to unload: no speech model is idle in memory.";
+    return evicted ? `${evicted} unloaded.` : "Nothing to unload: no speech-to-text model is idle in memory.";
   }, look));
   $("models").addEventListener("click", ({ target }) => {
     const { act: what, model } = target.closest("button")?.dataset ?? {};
     if (!what) return;
     act(async () => {
       const { status } = await post(`/admin/api/models/${what}`, { model });
-      if (status === "ok") return what === "load" ? `${model} is in memory already.` : `${model} is not in memory.`;
-      return what === "load" ? `Loading ${model}. The overview shows how far it is.` : `Unloading ${model}.`;
+      if (status === "ok") return what === "load" ? `${model} is already in memory.` : `${model} is not in memory.`;
+      return what === "load" ? `Loading ${model}. The overview shows the progress.` : `Unloading ${model}.`;
     }, look);
   });
 }
@@ -57,12 +58,10 @@ async function act(work, look) {
   refresh();
 }
 
-const CAN = { asr: "speech to text", tts: "text to speech", llm: "language model" };
-
 function draw() {
   redraw($("models"), [known, busy], () => {
-    if (!known.length) return empty("No model yet.", "Install an engine, or start Ollama; ", h("code", {}, "aistack doctor"), " says what is missing.");
-    const head = ["Model", "Does", "Languages", "Streams", "Weights", "Memory", ""];
+    if (!known.length) return empty("No models yet.", "Install an engine, or start Ollama; ", h("code", {}, "aistack doctor"), " shows what is missing.");
+    const head = ["Model", "Capability", "Languages", "Streaming", "Files", "Memory", ""];
     return h("table", {},
       h("thead", {}, h("tr", {}, head.map((name) => (name ? h("th", { scope: "col" }, name) : h("td"))))),
       h("tbody", {}, known.map(row)));
@@ -70,11 +69,11 @@ function draw() {
 }
 
 function row(model) {
-  const weights = model.is_routing_alias ? "picks one per request" : model.on_disk === undefined ? "elsewhere" : model.on_disk ? "on disk" : "fetched when first used";
+  const weights = model.is_routing_alias ? "chosen per request" : model.on_disk === undefined ? "on another server" : model.on_disk ? "on disk" : "downloaded when first used";
   const what = model.loaded ? "unload" : "load";
   return h("tr", {},
     h("td", {}, h("span", { class: "id" }, model.id), " ", h("span", { class: "hint" }, model.owned_by)),
-    h("td", {}, h("span", { class: "chips" }, model.capabilities.map((each) => h("span", { class: "keyed", data: { cap: each } }, CAN[each])))),
+    h("td", {}, h("span", { class: "chips" }, model.capabilities.map((each) => h("span", { class: "keyed", data: { cap: each } }, CAPABILITIES[each])))),
     h("td", {}, languages(model.languages)),
     h("td", {}, model.supports_streaming ? "yes" : "no"),
     h("td", {}, weights),

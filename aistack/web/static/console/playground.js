@@ -1,4 +1,4 @@
-// The three things to try, as tabs.
+// The playground: a tab per capability.
 
 import { startChat } from "./chat.js";
 import { $, options } from "./dom.js";

@@ -5,7 +5,7 @@ export function startRecorder(button, hint, take) {
   const words = hint.textContent;
   if (!navigator.mediaDevices || !window.MediaRecorder) {
     button.disabled = true;
-    hint.textContent = "Recording needs a page on localhost or over HTTPS. Nothing leaves this machine.";
+    hint.textContent = `Recording needs a page on localhost or over HTTPS. ${words}`;
     return;
   }
   const rest = () => {
@@ -37,7 +37,7 @@ export function startRecorder(button, hint, take) {
       hint.textContent = "Recording. Press again to stop.";
     } catch (error) {
       rest();
-      hint.textContent = error.name === "NotAllowedError" ? "The browser was told not to use the microphone." : "No microphone could be opened.";
+      hint.textContent = error.name === "NotAllowedError" ? "The browser does not allow access to the microphone." : "No microphone is available.";
     }
   });
 }

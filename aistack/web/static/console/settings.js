@@ -1,13 +1,13 @@
-// Switches of what is recorded. They hold until the service is restarted.
+// The observability switches. They apply until the service restarts.
 
 import { get, post } from "./api.js";
 import { $, empty, h } from "./dom.js";
-import { clock, memory } from "./format.js";
+import { clock, fileSize } from "./format.js";
 
 const SWITCHES = [
-  ["metrics", "Metrics", "Counts and latencies of every request, for the figures here."],
-  ["access_log", "Access log", "One JSON line a request, in a file for each day."],
-  ["payload", "Payload capture", "Keeps requests and answers as files, for looking into a problem. They hold what users said."],
+  ["metrics", "Metrics", "Counts and latencies of every request, for the statistics here and for /metrics."],
+  ["access_log", "Access log", "One JSON line per request, one file per day."],
+  ["payload", "Payload capture", "Saves requests and responses as files, to investigate a problem. They contain what users said."],
 ];
 let there = false;
 
@@ -23,7 +23,7 @@ export function startSettings() {
 async function show() {
   const box = $("observability");
   if (!there) {
-    box.replaceChildren(empty("Nothing to switch.", "This service was built without metrics, access log and payload capture. The log is under Logs."));
+    box.replaceChildren(empty("Nothing to switch.", "This service runs without metrics, access log and payload capture. The log is under Logs."));
     return;
   }
   try {
@@ -43,14 +43,13 @@ function draw(box, told) {
 
 function usage({ payload_usage: used, log_dir: folder }) {
   const rows = [];
-  if (folder) rows.push(h("p", {}, "Files go to ", h("code", {}, folder), "."));
+  if (folder) rows.push(h("p", {}, "The access log is in ", h("code", {}, folder), "."));
   if (used) {
-    const mb = used.bytes / 1048576;
-    const since = used.earliest ? `, the oldest of ${when(used.earliest)}` : "";
-    rows.push(h("p", {}, `${used.count === 1 ? "1 capture" : `${used.count} captures`}, ${memory(mb)} of ${memory(used.cap_bytes / 1048576)}${since}; kept for ${used.max_age_days} days at most.`));
+    const since = used.earliest ? `, the oldest from ${when(used.earliest)}` : "";
+    rows.push(h("p", {}, `${used.count === 1 ? "1 capture" : `${used.count} captures`}, ${fileSize(used.bytes)} of ${fileSize(used.cap_bytes)}${since}; kept for at most ${used.max_age_days} days.`));
     rows.push(h("p", { class: "actions" }, h("button", { type: "button", class: "button small", disabled: !used.count, onclick: clear }, "Delete all captures")));
   }
-  rows.push(h("p", { class: "hint" }, "Switches hold until the service is restarted; the configuration sets where they start."));
+  rows.push(h("p", { class: "hint" }, "Switches apply until the service restarts; the configuration sets their initial state."));
   return h("div", { class: "usage" }, rows);
 }
 

@@ -1,4 +1,4 @@
-// Who holds each slot, how far it is, and who stands in line.
+// The job of each slot with its progress, and the queue.
 
 import { now } from "./api.js";
 import { $, empty, h } from "./dom.js";
@@ -16,13 +16,13 @@ function slotCard(slot) {
   const head = h("p", { class: "slot-head" },
     holder ? h("span", { class: "badge", data: { tone: TONES[slot.state] } }, phase(slot)) : idle,
     h("span", { class: "device" }, slot.device),
-    h("span", { class: "since" }, `${holder ? "for" : "free for"} ${counting(now() - slot.since)}`));
+    h("span", { class: "since" }, `for ${counting(now() - slot.since)}`));
   if (!holder) {
     return h("div", { class: "slot", data: { state: "idle" } }, head,
-      h("p", { class: "slot-what" }, resident ? resident.model : "Nothing loaded"),
+      h("p", { class: "slot-what" }, resident ? resident.model : "No model in memory"),
       h("p", { class: "slot-note" }, resident
-        ? "In memory and ready: the next call for it starts at once."
-        : "The first call loads its model. Load one beforehand under Models."));
+        ? "In memory: the next request for it starts at once."
+        : "The first request loads its model. You can load one in advance under Models."));
   }
   return h("div", { class: "slot", data: { state: slot.state } }, head,
     h("p", { class: "slot-what" }, OPS[holder.op], " ", h("small", {}, holder.model)),
@@ -41,7 +41,7 @@ function progress({ progress: told, model }) {
     class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100,
     "aria-valuenow": Math.round(told.share * 100), "aria-label": `Progress of ${model}`,
   }, h("i", { style: { width: `${told.share * 100}%` } }));
-  const left = told.eta_s === undefined ? "" : ` · about ${seconds(told.eta_s)} to go`;
+  const left = told.eta_s === undefined ? "" : ` · about ${seconds(told.eta_s)} left`;
   const of = told.unit === "s" ? ` · ${seconds(told.done)} of ${seconds(told.total)} of audio` : "";
   return h("div", {}, bar, h("p", { class: "slot-note" }, percent(told.share) + of + left));
 }
@@ -50,7 +50,7 @@ export function drawLine({ line: { line, places } }) {
   $("line-count").textContent = line.length || "";
   const list = $("line");
   if (!line.length) {
-    list.replaceChildren(empty("Nobody waits.", "A call that finds the slot taken is refused at once, unless it says ", h("code", {}, "Prefer: wait=30"), "."));
+    list.replaceChildren(empty("The queue is empty.", "While the slot is in use, other requests get 503 at once, unless they send ", h("code", {}, "Prefer: wait=30"), "."));
     return;
   }
   list.replaceChildren(
@@ -58,5 +58,5 @@ export function drawLine({ line: { line, places } }) {
       h("span", { class: "place" }, `${index + 1}`),
       h("span", { class: "what keyed", data: { cap: job.capability }, title: `${job.model} · request ${job.request_id}` }, `${OPS[job.op]} · ${job.model}`),
       h("span", { class: "time" }, job.patience_s ? `${counting(now() - job.since)} of ${seconds(job.patience_s)}` : counting(now() - job.since))))),
-    h("p", { class: "hint" }, `${line.length} of ${places} places taken`));
+    h("p", { class: "hint" }, `${line.length} of ${places} places in use`));
 }

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { $ } from "./dom.js";
-import { memory, seconds } from "./format.js";
+import { fileSize, seconds } from "./format.js";
 
 let running = null;
 let url = "";
@@ -13,8 +13,8 @@ export function startSpeak() {
   document.addEventListener("models", ({ detail }) => {
     const there = detail.some((each) => each.capabilities.includes("tts"));
     $("speak-go").disabled = !there || running !== null;
-    if (!running && !there) say("There is no voice. `aistack doctor` on the server says how to install the embedded one; or start the Qwen3-TTS container.");
-    else if (!running && $("speak-note").textContent.startsWith("There is no voice")) say("");
+    if (!running && !there) say("No voice is available. `aistack doctor` on the server shows how to install the embedded one; or start the Qwen3-TTS container.");
+    else if (!running && $("speak-note").textContent.startsWith("No voice is available")) say("");
   });
 }
 
@@ -28,7 +28,7 @@ async function speak() {
   running = new AbortController();
   $("speak-go").disabled = true;
   $("speak-stop").disabled = false;
-  say("Waiting for the first sound");
+  say("Waiting for the first audio");
   const begun = performance.now();
   try {
     const response = await call("/v1/audio/speech", {
@@ -47,7 +47,7 @@ async function speak() {
     player.src = url;
     player.hidden = false;
     player.play().catch(() => {}); // browsers may want a press of play first
-    say(`First sound after ${seconds(first / 1000)}, all of it after ${seconds((performance.now() - begun) / 1000)}, ${memory(sound.size / 1048576)}.`);
+    say(`First audio after ${seconds(first / 1000)}, complete after ${seconds((performance.now() - begun) / 1000)}, ${fileSize(sound.size)}.`);
   } catch (error) {
     if (error.name === "AbortError") say("Cancelled");
     else say(error.message, true);

@@ -1,21 +1,20 @@
-// The Gantt picture of the last jobs: one row for each capability, side by side where they overlap.
+// The Gantt chart of recent jobs: a row per capability, with several lanes where jobs overlap.
 
 import { now } from "./api.js";
 import { $, empty, h, redraw, s } from "./dom.js";
 import { CAPABILITIES, OPS, PHASES, clock, seconds } from "./format.js";
 
 const SPANS = [["1 min", 60], ["5 min", 300], ["15 min", 900], ["1 h", 3600]];
-const SHORT = { asr: "ASR", tts: "TTS", llm: "LLM", models: "Models" };
 const LANE = 16;
 const GAP = 3;
-const LEFT = 58;
+const LEFT = 112;
 const AXIS = 22;
 const TICKS = [5, 10, 15, 30, 60, 120, 300, 600, 900];
 const CHOICE = "aistack.span";
 let span = SPANS.map(([, length]) => length).find((length) => length === Number(localStorage.getItem(CHOICE))) ?? 300;
 let shown = new Map();
 
-// As many jobs as the time shown may hold; what is asked for every second should be small.
+// As many jobs as the time shown may contain; the request of every second should stay small.
 export const jobsWanted = () => (span > 300 ? 200 : 60);
 
 export function startTimeline(again) {
@@ -52,18 +51,22 @@ export function drawTimeline({ jobs, refused }) {
   else box.replaceChildren(picture);
 }
 
+// Generation counts as `llm`, and has a row of its own where it is used.
+const rowOf = ({ op, capability }) => (op === "generate" ? op : capability);
+
 function draw(width, begin, end, jobs, refused) {
   const right = width - 6;
   const x = (unix) => LEFT + ((Math.min(Math.max(unix, begin), end) - begin) / span) * (right - LEFT);
   const parts = [];
   let y = 4;
-  for (const capability of Object.keys(CAPABILITIES)) {
-    const mine = jobs.filter((job) => job.capability === capability);
-    const turned = refused.filter((call) => call.capability === capability);
+  for (const [row, name] of Object.entries(CAPABILITIES)) {
+    const mine = jobs.filter((job) => rowOf(job) === row);
+    const turned = refused.filter((call) => rowOf(call) === row);
+    if (row === "generate" && !mine.length && !turned.length) continue;
     const lanes = pack(mine, x, end);
     const height = Math.max(lanes.length, 1) * (LANE + GAP) - GAP;
     parts.push(s("rect", { class: "lane", x: LEFT, y, width: right - LEFT, height, rx: 4 }));
-    parts.push(s("text", { class: "label", x: 0, y: y + LANE - 4 }, SHORT[capability]));
+    parts.push(s("text", { class: "label", x: 0, y: y + LANE - 4 }, name));
     lanes.forEach((lane, index) => lane.forEach((job) => parts.push(bar(job, x, y + index * (LANE + GAP), end, begin))));
     turned.forEach((call) => parts.push(s("line", { class: "refused", x1: x(call.at), x2: x(call.at), y1: y, y2: y + height },
       s("title", {}, `${OPS[call.op]} refused at ${clock(call.at)}: ${call.code ?? ""}`))));
@@ -81,7 +84,7 @@ function draw(width, begin, end, jobs, refused) {
   return s("svg", { viewBox: `0 0 ${width} ${y + AXIS}`, height: y + AXIS, role: "img", "aria-label": `Timeline: ${words}` }, parts);
 }
 
-// Jobs in as few lanes as hold them side by side; what is too short to be seen is drawn 3 wide.
+// Jobs in as few lanes as possible without overlaps; a job too short to see is drawn 3 wide.
 function pack(jobs, x, end) {
   const lanes = [];
   for (const job of [...jobs].sort((a, b) => a.phases[0].start - b.phases[0].start)) {
@@ -122,7 +125,7 @@ function tip(box, event) {
 
 function story(job) {
   const end = now();
-  const lines = [`${OPS[job.op]} · ${job.model}`, `${clock(job.submitted)} · ${job.outcome ?? "under way"}${job.code && job.code !== job.outcome ? ` · ${job.code}` : ""}`];
+  const lines = [`${OPS[job.op]} · ${job.model}`, `${clock(job.submitted)} · ${job.outcome ?? "running"}${job.code && job.code !== job.outcome ? ` · ${job.code}` : ""}`];
   for (const phase of job.phases) lines.push(`${PHASES[phaseName(phase)]} ${seconds((phase.end ?? end) - phase.start)}`);
   return lines.join("\n");
 }
@@ -135,8 +138,8 @@ const spent = (job, ...names) => job.phases.filter((phase) => names.includes(pha
 function drawTable(jobs) {
   const last = jobs.slice(-30).reverse();
   redraw($("jobs"), last.map((job) => [job.job_id, job.ended, job.phases.length]), () => {
-    if (!last.length) return empty("No job yet.");
-    const head = ["Came", "Job", "Model", "Outcome", "In line", "Making room", "Loading", "Run", "In all", "Audio"];
+    if (!last.length) return empty("No jobs yet.");
+    const head = ["Submitted", "Job", "Model", "Outcome", "Queued", "Unloading", "Loading", "Running", "Total", "Audio"];
     return h("table", {},
       h("thead", {}, h("tr", {}, head.map((name, index) => h("th", { scope: "col", class: index > 3 ? "num" : "" }, name)))),
       h("tbody", {}, last.map((job) => {
@@ -154,6 +157,6 @@ function drawTable(jobs) {
 
 export function outcome(job) {
   const tone = { ok: "good", failed: "bad", rejected: "warn", revoked: "warn" }[job.outcome];
-  const words = job.code && job.code !== job.outcome ? `${job.outcome} · ${job.code}` : (job.outcome ?? "under way");
+  const words = job.code && job.code !== job.outcome ? `${job.outcome} · ${job.code}` : (job.outcome ?? "running");
   return h("span", { class: "badge", data: { tone: job.outcome ? tone ?? "" : "accent" } }, words);
 }

@@ -1,8 +1,8 @@
-// A file or a recording goes up, the transcript streams down, and cancelling is closing the connection.
+// Uploads a file or a recording and streams its transcript; closing the connection cancels.
 
 import { call, events } from "./api.js";
 import { $, empty, h } from "./dom.js";
-import { position, seconds } from "./format.js";
+import { fileSize, position, seconds } from "./format.js";
 import { startRecorder } from "./recorder.js";
 import { Wave } from "./waveform.js";
 
@@ -37,7 +37,7 @@ export function startTranscribe() {
 
 function take(chosen) {
   file = chosen;
-  $("chosen").textContent = `${file.name} · ${(file.size / 1048576).toFixed(file.size < 1e6 ? 2 : 1)} MB`;
+  $("chosen").textContent = `${file.name} · ${fileSize(file.size)}`;
   $("hear-go").disabled = running !== null;
   clear();
   curl();
@@ -48,7 +48,7 @@ function take(chosen) {
 function clear() {
   text = "";
   $("hear-copy").disabled = true;
-  $("heard").replaceChildren(empty("Nothing heard yet.", file ? "Press Transcribe." : "Choose a file or record something; the words appear here while they are recognised."));
+  $("heard").replaceChildren(empty("No transcript yet.", file ? "Press Transcribe." : "Choose a file or make a recording. The words appear here as they are recognised."));
   wave.clear();
 }
 
@@ -83,7 +83,7 @@ async function hear() {
   $("hear-go").disabled = true;
   $("hear-stop").disabled = false;
   clear();
-  say("Sending");
+  say("Waiting for the server");
   const body = new FormData();
   for (const [name, value] of fields()) body.append(name, value);
   body.append("file", file, file.name);
@@ -107,7 +107,7 @@ async function read(response, begun) {
   const model = decodeURIComponent(response.headers.get("X-Aistack-Model") ?? "");
   let first = null;
   let complete = false;
-  say("Listening");
+  say("Transcribing");
   for await (const data of events(response)) {
     if (data === "[DONE]") continue;
     const event = JSON.parse(data);
@@ -141,12 +141,12 @@ function add({ delta, segment }) {
 
 function done(event, model, first, took) {
   const box = $("heard");
-  if (!text) box.replaceChildren(empty("No speech was found.", "The recording was read to its end, and nobody speaks in it."));
+  if (!text) box.replaceChildren(empty("No speech was found.", "The whole recording was processed, and it contains no speech."));
   text = event.text;
   $("hear-copy").disabled = !text;
   const facts = [
     ["Model", model], ["Language", event.language], ["Audio", seconds(event.duration)],
-    ["First words", first === null ? "–" : seconds(first / 1000)], ["In all", seconds(took / 1000)],
+    ["First words", first === null ? "–" : seconds(first / 1000)], ["Total", seconds(took / 1000)],
     ["Speed", event.duration ? `${(event.duration / (took / 1000)).toFixed(1)} × real time` : "–"],
   ];
   box.append(h("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));

@@ -1,7 +1,7 @@
-// The sound as a picture, with the words that were recognised over it. A click goes there.
+// The waveform with the recognised words below it. A click seeks.
 
 const BUCKETS = 1200;
-const DECODE_MAX = 200 * 1048576; // decoding unpacks: a film would fill the memory of the tab
+const DECODE_MAX = 200 * 1048576; // decoded audio is large: a film would fill the memory of the tab
 
 export class Wave {
   constructor(canvas, audio, spoken) {
@@ -36,7 +36,7 @@ export class Wave {
       this.length = sound.duration;
       this.peaks = peaksOf(sound.getChannelData(0));
     } catch {
-      // Formats the browser cannot read may well be read by the server: the words still get their places.
+      // The server may read formats that the browser cannot: the words still get their places.
     }
     this.draw();
   }

@@ -37,7 +37,7 @@ def test_parakeet_is_fetched_and_found(both: Running, tmp_path: Path) -> None:
     environ = environment(tmp_path, both.double.url)
     done = command(environ, "pull", "parakeet")
     assert (done.returncode, done.stderr.count("\n") <= 3) == (0, True), done.stderr
-    assert done.stdout == f"{parakeet.MODEL}: fetched (2.44 MB).\n"
+    assert done.stdout == f"{parakeet.MODEL}: downloaded (2.44 MB).\n"
     environ["HF_HUB_OFFLINE"] = "1"
     assert command(environ, "pull", "parakeet").stdout == f"{parakeet.MODEL}: already here.\n"
 
@@ -47,7 +47,7 @@ def test_sensevoice_is_fetched_with_its_vad_and_found(both: Running, tmp_path: P
     environ = environment(tmp_path, both.double.url)
     done = command(environ, "pull", "sensevoice")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{sensevoice.MODEL}: fetched (")
+    assert done.stdout.startswith(f"{sensevoice.MODEL}: downloaded (")
     both.double.calls.clear()
     again = command(environ, "pull", "sensevoice")
     assert (again.returncode, again.stdout) == (0, f"{sensevoice.MODEL}: already here.\n")
