@@ -63,6 +63,8 @@ def fault_to_frame(fault: Fault) -> dict[str, Any]:
         "message": fault.message,
         "provider": fault.provider,
         "param": fault.param,
+        "retry_after": fault.retry_after,
+        "status": fault.status_override,
         "extra": dict(fault.extra),
     }
 
@@ -75,5 +77,7 @@ def fault_from_frame(frame: dict[str, Any]) -> Fault:
         frame["message"],
         frame["provider"],
         frame["param"],
-        extra=frame["extra"],
+        frame["retry_after"],
+        frame["status"],
+        frame["extra"],
     )
