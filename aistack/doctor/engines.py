@@ -15,6 +15,7 @@ from attrs import frozen
 
 from aistack import __version__
 from aistack.config import Config
+from aistack.devices import Device
 from aistack.doctor.findings import Finding, FindingState
 from aistack.engines.base import Engine
 from aistack.routing.inventory import Inventory, interpreter, real_engines
@@ -145,7 +146,7 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
     says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
     if told["cuda"] is not None:
         says += ", uses the card" if told["cuda"] else ", on the processor"
-        named = any(each.startswith("cuda") for each in devices)
+        named = any(Device.parse(each).is_cuda for each in devices)
         if not told["cuda"] and (named or (card and "auto" in devices)):
             state = FindingState.BROKEN if named else FindingState.NOTE
             help_ = "a build of its libraries for CUDA would use the card; see how they are installed"

@@ -17,6 +17,7 @@ import aiohttp
 
 from aistack.config import Config, GiB
 from aistack.config.addresses import parse_address, url_of
+from aistack.devices import Device
 from aistack.doctor.findings import Finding, FindingState
 from aistack.weights.hub import modelscope_cache
 from aistack.weights.whisper import cache_dir
@@ -31,7 +32,7 @@ DRIVER = "https://www.nvidia.com/drivers"
 
 def cards(devices: tuple[str, ...]) -> list[Finding]:
     """NVIDIA cards by the driver's own library; `devices` are the configured slots. Blocks briefly."""
-    wanted = [device for device in devices if device.startswith("cuda")]
+    wanted = [device for device in devices if Device.parse(device).is_cuda]
     absent = FindingState.BROKEN if wanted else FindingState.NOTE
     because = f"; slots.devices wants {', '.join(wanted)}" if wanted else "; the processor is used"
 
@@ -70,7 +71,7 @@ def _each(pynvml: object, wanted: list[str]) -> list[Finding]:
         facts = {"name": name, "free": free, "total": total, "driver": driver}
         found.append(Finding("Graphics cards", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
-        if int(device.partition(":")[2] or 0) >= count:
+        if Device.parse(device).number >= count:
             says = f"slots.devices names it, and there are only {count}"
             found.append(Finding("Graphics cards", device, FindingState.BROKEN, says))
     return found

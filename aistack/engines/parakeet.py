@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest, Word
+from aistack.devices import Device
 from aistack.engines.audio.decode import Audio
 from aistack.engines.audio.windows import RATE, AudioWindow, Cut, windows
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
@@ -32,7 +33,6 @@ from aistack.engines.text.stitch import ordered, stitched
 from aistack.engines.torch_common import (
     RunStopped,
     bad_options,
-    device_of,
     hook,
     hook_every_op,
     imported,
@@ -41,6 +41,7 @@ from aistack.engines.torch_common import (
     no_translation,
     quiet_library,
     set_threads,
+    torch_device,
     unloadable,
 )
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
@@ -131,7 +132,7 @@ class Parakeet:
             imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
             set_threads(self._threads)
-            self._restore(path, device_of(model.device))
+            self._restore(path, torch_device(model.device))
         except BackendFault:
             raise
         except ModuleNotFoundError as exc:
@@ -173,13 +174,13 @@ class Parakeet:
             raise BackendFault(unloadable(f"The model's repository has no {name}.", self.provider))
         return directory / name
 
-    def _restore(self, path: Path, device: str) -> None:
+    def _restore(self, path: Path, device: Device) -> None:
         import torch
 
         with quiet_library():
             from nemo.collections.asr.models import ASRModel
 
-            model = ASRModel.restore_from(str(path), map_location=torch.device(device))
+            model = ASRModel.restore_from(str(path), map_location=torch.device(str(device)))
         model.eval()
         if not hasattr(getattr(model, "decoder", None), "prediction"):
             message = "The model could not be loaded: it is no transducer, as Parakeet TDT is."

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.devices import Device
 from aistack.engines.audio.decode import RATE, Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.sensevoice_files import (
@@ -40,7 +41,6 @@ from aistack.engines.torch_common import (
     DAMAGED,
     RunStopped,
     bad_options,
-    device_of,
     hook,
     imported,
     is_out_of_memory,
@@ -49,6 +49,7 @@ from aistack.engines.torch_common import (
     no_translation,
     quiet_library,
     set_threads,
+    torch_device,
     unloadable,
 )
 from aistack.errors import BackendFault, ErrorKind
@@ -122,7 +123,7 @@ class SenseVoice:
             report(Progress(0.0, None, "bytes"))
             imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
-            self._load(directory, vad, device_of(model.device))
+            self._load(directory, vad, torch_device(model.device))
         except BackendFault:
             raise
         except ModuleNotFoundError as exc:
@@ -159,11 +160,11 @@ class SenseVoice:
     def _unloadable(self, message: str) -> BackendFault:
         return BackendFault(unloadable(message, self.provider))
 
-    def _load(self, directory: Path, vad: Path, device: str) -> None:
+    def _load(self, directory: Path, vad: Path, device: Device) -> None:
         from funasr import AutoModel
 
         common = {
-            "device": device,
+            "device": str(device),
             "ncpu": set_threads(self._threads),
             "disable_update": True,
             "disable_pbar": True,
@@ -180,7 +181,7 @@ class SenseVoice:
         for loaded, path in ((speech, directory), (voice, vad)):
             if lacks_weights(loaded.model, path / "model.pt"):
                 raise self._unloadable(DAMAGED)
-            if str(loaded.kwargs["device"]).partition(":")[0] != device.partition(":")[0]:
+            if Device.parse(str(loaded.kwargs["device"])).kind != device.kind:
                 raise self._unloadable(
                     "The model could not be loaded: CUDA does not work on this server."
                 )

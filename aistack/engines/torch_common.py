@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from aistack.devices import Device
 from aistack.engines.causes import HUB_NAMES, chain, tells_of_memory
 from aistack.engines.causes import load_fault as _load_fault
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
@@ -202,13 +203,15 @@ def hook_every_op(module: Any, check: Callable[[], None]) -> None:
 # --- surroundings ------------------------------------------------------------------------------------
 
 
-def device_of(device: str) -> str:
-    """A slot's device as PyTorch wants it; `auto` is the first card, or the processor."""
-    if device != "auto":
-        return device
-    import torch
+def torch_device(device: str) -> Device:
+    """A slot's device as PyTorch knows it; `auto` is the first card, or the processor."""
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    def cuda_works() -> bool:
+        import torch
+
+        return bool(torch.cuda.is_available())
+
+    return Device.parse(device).resolved(cuda_works).hardware
 
 
 def set_threads(configured: int) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.devices import Device
 from aistack.engines.audio.decode import Audio, AudioPiece, pieces
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.causes import kind_of_library, load_fault
@@ -132,7 +133,7 @@ class Whisper:
     def _load(self, directory: Path, model: ModelSpec) -> None:
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-        kind, index = device_of(model.device)
+        kind, index = ctranslate2_device(model.device)
         options = model.options
         self._model = WhisperModel(
             str(directory),
@@ -224,14 +225,16 @@ class Whisper:
 # --- what the library is given ---------------------------------------------------------------------
 
 
-def device_of(device: str) -> tuple[str, int]:
+def ctranslate2_device(device: str) -> tuple[str, int]:
     """A slot's device as CTranslate2 wants it: the kind and the card's number."""
-    if device == "auto":
+
+    def cuda_works() -> bool:
         import ctranslate2
 
-        return ("cuda", 0) if ctranslate2.get_cuda_device_count() > 0 else ("cpu", 0)
-    kind, _, index = device.partition(":")
-    return kind, int(index or 0)
+        return bool(ctranslate2.get_cuda_device_count() > 0)
+
+    found = Device.parse(device).resolved(cuda_works)
+    return found.kind, found.number
 
 
 def compute_type_of(kind: str, index: int) -> str:

@@ -11,6 +11,7 @@ import asyncio
 from pathlib import Path
 
 from aistack.chunks import ModelSpec
+from aistack.devices import Device
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.run.memory import free_bytes
 
@@ -39,7 +40,7 @@ def enough(size: int, free: int | None, device: str) -> bool:
     """Whether weights whose files have `size` bytes fit into `free` bytes of `device`."""
     if free is None or size <= 0:
         return False
-    factor = WIDENED if device.startswith("cpu") else 1
+    factor = WIDENED if Device.parse(device).is_cpu else 1
     return factor * size + HEADROOM <= free
 
 
@@ -50,5 +51,5 @@ async def beside(spec: ModelSpec) -> bool:
 
 def _look(spec: ModelSpec) -> bool:
     size = nano_weights.size(Path(spec.source))
-    cpu = spec.device.startswith("cpu")
+    cpu = Device.parse(spec.device).is_cpu
     return enough(size, available_bytes() if cpu else free_bytes(spec.device), spec.device)

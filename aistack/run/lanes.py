@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
+from aistack.devices import Device
 from aistack.engines.base import Relay
 from aistack.errors import Code, ErrorKind, Fault, fault_from, internal, out_of_memory
 from aistack.jobs import events as ev
@@ -170,7 +171,7 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
     its CUDA context may be dead.
     """
     fault = _told(frame, process, run.job_id)
-    strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
+    strange = fault.kind is ErrorKind.UNKNOWN and Device.parse(run.device).is_cuda
     if strange or fault.code is Code.OUT_OF_MEMORY:
         await process.reap(run.device)
         return ev.Failed(run.job_id, fault, lost=True)

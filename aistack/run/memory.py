@@ -11,6 +11,8 @@ import importlib.util
 
 from attrs import frozen
 
+from aistack.devices import Device
+
 PAUSE_S = 0.05
 
 
@@ -28,7 +30,8 @@ class Card:
 
 def card(device: str) -> Card | None:
     """Memory of a CUDA device; none where nobody can say. Blocks for a moment."""
-    if not device.startswith("cuda") or importlib.util.find_spec("pynvml") is None:
+    named = Device.parse(device)
+    if not named.is_cuda or importlib.util.find_spec("pynvml") is None:
         return None
     import pynvml
 
@@ -37,8 +40,7 @@ def card(device: str) -> Card | None:
     except pynvml.NVMLError:
         return None
     try:
-        index = int(device.partition(":")[2] or 0)
-        info = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
+        info = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(named.number))
         return Card(int(info.free), int(info.total))
     except pynvml.NVMLError:
         return None
@@ -54,12 +56,12 @@ def free_bytes(device: str) -> int | None:
 
 async def measured(device: str) -> Card | None:
     """The same as `card`, off the loop."""
-    return await asyncio.to_thread(card, device) if device.startswith("cuda") else None
+    return await asyncio.to_thread(card, device) if Device.parse(device).is_cuda else None
 
 
 async def settle(device: str, limit_s: float = 2.0) -> None:
     """Wait until free memory on `device` has stopped rising, `limit_s` at most."""
-    if not device.startswith("cuda"):
+    if not Device.parse(device).is_cuda:
         return
     before = await asyncio.to_thread(free_bytes, device)
     if before is None:

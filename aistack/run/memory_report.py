@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from aistack.contract.admin import CardView, MemoryView, ProcessView
+from aistack.devices import Device
 
 MB = 1024 * 1024
 PS_S = 2.0
@@ -33,7 +34,7 @@ def memory(devices: Collection[str], living: Iterable[OurProcess]) -> MemoryView
     """Memory of the CUDA devices among `devices`, of this process and of `living`."""
     all_ours = (OurProcess(os.getpid(), "gateway", None), *living)
     sizes = resident_sizes([each.pid for each in all_ours])
-    wanted = [device for device in devices if device.startswith("cuda")]
+    wanted = [device for device in devices if Device.parse(device).is_cuda]
     cards, reason = cards_of(wanted, {each.pid for each in all_ours})
     processes = tuple(
         ProcessView(
@@ -58,17 +59,17 @@ def cards_of(devices: Collection[str], pids: Collection[int]) -> tuple[tuple[Car
         return (), "The NVIDIA driver does not answer, so the cards' memory cannot be read."
     try:
         return tuple(_card(device, pids) for device in devices), None
-    except (pynvml.NVMLError, ValueError):
+    except pynvml.NVMLError:
         return (), "The NVIDIA driver knows no such card."
     finally:
         pynvml.nvmlShutdown()
 
 
 def _card(device: str, pids: Collection[int]) -> CardView:
-    """One card. Raises NVMLError, ValueError."""
+    """One card. Raises NVMLError."""
     import pynvml
 
-    handle = pynvml.nvmlDeviceGetHandleByIndex(int(device.partition(":")[2] or 0))
+    handle = pynvml.nvmlDeviceGetHandleByIndex(Device.parse(device).number)
     info = pynvml.nvmlDeviceGetMemoryInfo(handle)
     name = pynvml.nvmlDeviceGetName(handle)
     try:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from aistack.config import Config, GiB
 from aistack.config.backends import EngineSection
+from aistack.devices import FIRST_CARD, Device
 from aistack.engines.base import Engine
 from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault
@@ -61,7 +62,7 @@ def assemble(
         open_after=config.slots.open_after_s,
         swap_drain=config.inference.swap_drain_s,
     )
-    slots = tuple(Slot(device_of(name)) for name in config.slots.devices)
+    slots = tuple(Slot(slot_device(name)) for name in config.slots.devices)
     scheduler = Scheduler(Snapshot(slots, limits=limits), observers, config.slots.slow_client_s)
     settings = {}
     for name, target in targets.items():
@@ -176,11 +177,9 @@ def ids_of(snapshot: Snapshot, job_id: str) -> dict[str, str]:
     return job_ids(job) if job is not None else {"job_id": job_id}
 
 
-def device_of(name: str) -> str:
-    """`auto` is the first card if there is one, else the processor."""
-    if name != "auto":
-        return name
-    return "cuda:0" if free_bytes("cuda:0") is not None else "cpu"
+def slot_device(name: str) -> str:
+    """The device of a configured slot: `auto` is the first card if there is one, else the processor."""
+    return str(Device.parse(name).resolved(lambda: free_bytes(str(FIRST_CARD)) is not None))
 
 
 def spare(config: Config) -> bool:

@@ -63,7 +63,7 @@ LAYERS = (
     ("engines", "jobs"),
     ("weights", "wire"),
     ("config", "contract"),
-    ("chunks", "errors", "ids", ""),
+    ("chunks", "devices", "errors", "ids", ""),
 )
 """The folders and modules of the package, from top to bottom (`""` is the package itself). Each imports
 its own layer and those below it."""
@@ -216,6 +216,7 @@ def test_only_the_words_that_all_parts_speak_lie_at_the_top() -> None:
         "__init__.py",
         "__main__.py",
         "chunks.py",
+        "devices.py",
         "errors.py",
         "ids.py",
     }

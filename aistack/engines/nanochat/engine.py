@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from aistack.chunks import Generated, GenerationRequest, ModelSpec, Progress, Report, Token
+from aistack.devices import Device
 from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
 from aistack.engines.nanochat import convert as nano_convert
 from aistack.engines.nanochat import weights as nano_weights
@@ -26,6 +27,7 @@ from aistack.engines.nanochat.prompt import Format, NanochatFormat, PlainFormat,
 from aistack.engines.nanochat.sampling import Sampler
 from aistack.engines.nanochat.tokenizer import read_tokenizer, speaks_nanochat
 from aistack.engines.nanochat.weights import PROVIDER, Weights
+from aistack.engines.torch_common import torch_device
 from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 
 if TYPE_CHECKING:
@@ -99,10 +101,10 @@ class Nanochat:
         found = nano_weights.inspect(model.id, Path(model.source))
         if found is None:
             raise nano_convert.refused(model.id, "their folder is gone or holds no weights.")
-        device = device_of(model.device)
+        device = torch_device(model.device)
         dtype = dtype_of(str(model.options.get("dtype") or "auto"), device)
         try:
-            self._loaded = _load(found, device, dtype, int(model.options.get("slot") or 0), report)
+            self._loaded = _load(found, str(device), dtype, int(model.options.get("slot") or 0), report)
         except Exception as exc:
             if is_out_of_memory(exc):
                 raise BackendFault(out_of_memory(self.provider, "load the weights")) from exc
@@ -213,24 +215,13 @@ def _forward(loaded: LoadedModel, ids: torch.Tensor, cache: Any) -> tuple[torch.
 # --- loading ----------------------------------------------------------------------------------------
 
 
-def device_of(device: str) -> str:
-    """The library's name of a slot's device: `cpu:1` is a second slot on the same processor."""
-    if device.startswith("cpu"):
-        return "cpu"
-    if device == "auto":
-        import torch
-
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-def dtype_of(name: str, device: str) -> torch.dtype:
+def dtype_of(name: str, device: Device) -> torch.dtype:
     """The dtype to compute in. Raises BackendFault for a name that is none."""
     import torch
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name == "auto":
-        if device.startswith("cuda"):
+        if device.is_cuda:
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         return torch.float32
     if name not in known:
@@ -238,7 +229,7 @@ def dtype_of(name: str, device: str) -> torch.dtype:
             Fault(
                 ErrorKind.NETWORK,
                 Code.NOT_CONFIGURED,
-                "inference.dtype must be auto, float32, bfloat16 or float16.",
+                "nanochat.dtype must be auto, float32, bfloat16 or float16.",
                 PROVIDER,
             )
         )
