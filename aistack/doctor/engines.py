@@ -15,10 +15,12 @@ from attrs import frozen
 
 from aistack import __version__
 from aistack.config import Config
+from aistack.config.sections import engine_section
 from aistack.devices import Device
 from aistack.doctor.findings import Finding, FindingState
-from aistack.engines.base import Engine
-from aistack.routing.inventory import Inventory, interpreter, real_engines
+from aistack.engines.base import EngineInfo
+from aistack.routing.discovery import real_engines
+from aistack.routing.inventory import Inventory
 
 LOAD_S = 180.0
 """How long the libraries of one engine may take to load: NeMo needs 20 s, and a busy machine longer."""
@@ -64,7 +66,7 @@ async def engines(
                 f"the module {target.partition(':')[0]} cannot be imported; the log of `serve` says why"
             )
             return Finding("Engines", name, FindingState.BROKEN, says)
-        own = interpreter(config, name)
+        own = engine_section(config, name).python
         async with turn:
             begun(engine.provider)
             probed = await probe(own or sys.executable, target)
@@ -89,7 +91,7 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
         engine.provider
         for name in real_engines()
         if name not in config.engines.disabled and (engine := _offered(inventory, name)) is not None
-        if any(card.capability == "asr" for card in engine.cards())
+        if any(model.capability == "asr" for model in engine.models())
     }
     if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
         return []
@@ -97,7 +99,7 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
     return [Finding("Engines", "all", FindingState.BROKEN, says, "pip install faster-whisper")]
 
 
-def _offered(inventory: Inventory, name: str) -> Engine | None:
+def _offered(inventory: Inventory, name: str) -> EngineInfo | None:
     try:
         return inventory.engine(name)
     except KeyError:
@@ -121,7 +123,9 @@ async def audio() -> list[Finding]:
     return found
 
 
-def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[str, ...]) -> Finding:
+def judged(
+    engine: EngineInfo, probed: Probed, own: str, card: bool, devices: tuple[str, ...]
+) -> Finding:
     """What a probe's result means for the engine; `own` is its configured interpreter."""
     told, name = probed.found, engine.provider
     elsewhere = f" (in {own})" if own else ""

@@ -19,8 +19,7 @@ from aistack.config import Config, GiB
 from aistack.config.addresses import parse_address, url_of
 from aistack.devices import Device
 from aistack.doctor.findings import Finding, FindingState
-from aistack.weights.hub import modelscope_cache
-from aistack.weights.whisper import cache_dir
+from aistack.weights.cache import huggingface_cache, modelscope_cache
 
 LOW = 3 * GiB
 """Less free space than this is worth a word: Parakeet alone is 2.5 GB."""
@@ -86,7 +85,7 @@ def _text(value: str | bytes) -> str:
 
 def disk(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     """Room where weights are kept, and where uploads are."""
-    places = {"weights (Hugging Face)": cache_dir(environ)}
+    places = {"weights (Hugging Face)": huggingface_cache(environ)}
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
         places["weights (ModelScope)"] = modelscope_cache(environ)
     found = [_room(name, folder, needed=False) for name, folder in places.items()]

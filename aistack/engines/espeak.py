@@ -16,7 +16,7 @@ from typing import Any
 
 from aistack.chunks import ModelSpec, Piece, Progress, Report, SynthesisRequest, Tail
 from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
-from aistack.engines.base import CancelToken, ModelCard, Yielded
+from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
 
 BLOCK_MS = 100
@@ -83,20 +83,19 @@ class Library:
             raise OSError(f"espeak_Synth: {error}")
 
 
-class Espeak:
+class Espeak(EngineDefaults):
     """The engine behind `espeak-ng`."""
 
     name = "espeak"
     provider = "eSpeak NG"
     requires: tuple[str, ...] = ("espeakng_loader", "av")
     install = "pip install 'aistack[speech]'"
-    kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._library: Library | None = None
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (ModelCard(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)
+    def models(self) -> tuple[OfferedModel, ...]:
+        return (OfferedModel(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)
 
     def warm(self) -> None:
         import av  # noqa: F401 - what a run needs
@@ -115,9 +114,9 @@ class Espeak:
         language, variant = voice_of(request)
         if not library.choose(f"{language}+{variant}" if variant else language):
             raise BackendFault(_unknown(request, language, variant))
-        wanted = WORDS_PER_MINUTE * request.speed
-        own = min(max(wanted, RATE_MIN), RATE_MAX)
-        out = AudioOut(request.format, library.rate, wanted / own)
+        rate = WORDS_PER_MINUTE * request.speed
+        own = min(max(rate, RATE_MIN), RATE_MAX)
+        out = AudioOut(request.format, library.rate, rate / own)
         spoken = 0
         for samples in blocks(library, request.text, round(own), cancel):
             spoken += len(samples) // 2

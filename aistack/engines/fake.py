@@ -42,7 +42,7 @@ from aistack.chunks import (
     Vram,
     Word,
 )
-from aistack.engines.base import CancelToken, ModelCard, Yielded
+from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, RelayItem, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
 GATE_S = 60.0
@@ -85,18 +85,16 @@ def script_of(path: str) -> list[dict[str, Any]] | None:
     return acts if isinstance(acts, list) else None
 
 
-class FakeEngine:
+class FakeEngine(EngineDefaults):
     """An ASR engine that plays a script."""
 
     name = "fake"
     provider = "Fake"
-    requires: tuple[str, ...] = ()
     install = "nothing to install"
-    kill_after_s = 1.0
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return tuple(
-            ModelCard(model, "aistack", "asr", ("en", "de", "zh"), streams, translate=True)
+            OfferedModel(model, "aistack", "asr", ("en", "de", "zh"), streams, translate=True)
             for model, streams in (("fake-small", True), ("fake-large", True), ("fake-whole", False))
         )
 
@@ -128,9 +126,6 @@ class FakeEngine:
             if item is not None:
                 yield item
         return Transcript(request.language or "en", end)
-
-    def kind_of(self, exc: BaseException) -> ErrorKind | None:
-        return None
 
     def _act(self, act: dict[str, Any], cancel: CancelToken | None) -> Yielded | None:
         match act:
@@ -197,7 +192,7 @@ class FakeRelay:
         self.loaded = False
         self.evictions = 0
 
-    async def run(self, request: list[Any]) -> AsyncGenerator[Any, None]:
+    async def run(self, request: list[Any]) -> AsyncGenerator[RelayItem, None]:
         self.entered.set()
         self.loaded = True
         try:

@@ -23,7 +23,7 @@ from attrs import field, frozen
 
 from aistack.chunks import Piece, Tail, Vram
 from aistack.contract.relay_request import ABSENT, RelayedChat, with_member
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel, RelayItem
 from aistack.errors import BackendFault, Code, ErrorKind
 from aistack.relays.event_stream import events, is_events, leave
 from aistack.relays.sse_end import CHAT_DONE, CHAT_FINISH, StreamEnd
@@ -101,7 +101,7 @@ class Ollama:
 
     # --- chat -----
 
-    async def run(self, request: RelayedChat) -> AsyncGenerator[Any, None]:
+    async def run(self, request: RelayedChat) -> AsyncGenerator[RelayItem, None]:
         """Yield Head and Pieces, and a Tail once the answer is certain to be over."""
         body, keep_alive = request.body, request.keep_alive
         if keep_alive is ABSENT:
@@ -221,7 +221,7 @@ class Ollama:
 
     # --- inventory -----
 
-    async def models(self) -> tuple[ModelCard, ...]:
+    async def models(self) -> tuple[OfferedModel, ...]:
         """The chat models it offers right now; none if it is down or talks rubbish. Never raises."""
         try:
             async with asyncio.timeout(LOOK_S):
@@ -229,7 +229,7 @@ class Ollama:
         except (BackendFault, TimeoutError):
             return ()
         return tuple(
-            ModelCard(
+            OfferedModel(
                 id=str(model["name"]),
                 owned_by="ollama",
                 capability="llm",

@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from aistack.chunks import Piece, Tail, Vram
 from aistack.contract.relay_request import RelayRequest, json_object
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel, RelayItem
 from aistack.errors import BackendFault, Code, ErrorKind
 from aistack.relays.event_stream import events, is_events, leave
 from aistack.relays.rewrites import (
@@ -95,7 +95,7 @@ class QwenTts:
 
     # --- relaying -----
 
-    async def run(self, request: RelayRequest | SocketRequest) -> AsyncGenerator[Any, None]:
+    async def run(self, request: RelayRequest | SocketRequest) -> AsyncGenerator[RelayItem, None]:
         """Yield Head and Pieces, and a Tail with the last bytes."""
         if isinstance(request, SocketRequest):
             await self._wake()
@@ -213,11 +213,11 @@ class QwenTts:
             return False
         return status == 200
 
-    async def models(self) -> tuple[ModelCard, ...]:
+    async def models(self) -> tuple[OfferedModel, ...]:
         """The one entry of the inventory while the container is healthy. Never raises."""
         if not await self.healthy():
             return ()
-        return (ModelCard(self.settings.model, "qwen", "tts", word_timestamps=False),)
+        return (OfferedModel(self.settings.model, "qwen", "tts", word_timestamps=False),)
 
     # --- memory -----
 

@@ -17,6 +17,7 @@ from attrs import Factory, define
 from yarl import URL
 
 from aistack.chunks import Head, Tail
+from aistack.engines.base import RelayItem
 from aistack.errors import BackendFault
 from aistack.relays.upstream import Upstream
 
@@ -34,7 +35,7 @@ class SocketRequest:
     over: asyncio.Event = Factory(asyncio.Event)
 
 
-async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenerator[Any, None]:
+async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenerator[RelayItem, None]:
     """Open the upstream's side, say so, and wait until the session is over. Raises BackendFault."""
     url = URL(f"{upstream.settings.url_object}{request.path_qs}", encoded=True)
     try:

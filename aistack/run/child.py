@@ -29,9 +29,9 @@ from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
 from aistack.chunks import Progress, from_frame, to_frame  # noqa: E402
-from aistack.engines.base import as_one, missing, spaced  # noqa: E402
-from aistack.engines.causes import load_fault  # noqa: E402
-from aistack.errors import BackendFault, fault_from  # noqa: E402
+from aistack.engines.loading import loading  # noqa: E402
+from aistack.engines.segments import as_one, spaced  # noqa: E402
+from aistack.errors import fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
@@ -139,14 +139,8 @@ class Child:
     def fetch(self, job: str, order: dict[str, Any]) -> None:
         """Bring the weights of the order's model onto the disk; load nothing."""
         report = partial(self.progress, job)
-        try:
+        with loading(self.engine):
             self.engine.fetch(from_frame(order["model"]), report)
-        except BackendFault:
-            raise
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self.engine)) from exc
-        except Exception as exc:  # the hubs' libraries raise whatever they like
-            raise BackendFault(load_fault(exc, self.engine.provider, os.environ)) from exc
         self.say("fetched", job=job)
 
     def run(self, job: str, order: dict[str, Any]) -> None:

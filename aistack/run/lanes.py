@@ -193,7 +193,7 @@ def _told(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fault:
 # --- LOOP --------------------------------------------------------------------------------------------
 
 
-async def loop_run(relay: Relay, run: Run, post: Post, ready: Ready) -> ev.Event:
+async def loop_run(relay: Relay[Any], run: Run, post: Post, ready: Ready) -> ev.Event:
     """Relay on the loop. Cancelling this task closes the upstream connection."""
     work: AsyncGenerator[Any, None] = relay.run(run.request)
     try:

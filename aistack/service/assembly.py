@@ -12,16 +12,17 @@ import structlog
 from aiohttp import web
 
 from aistack.config import Config, GiB
-from aistack.config.backends import EngineSection
+from aistack.config.sections import engine_section
 from aistack.devices import FIRST_CARD, Device
-from aistack.engines.base import Engine
+from aistack.engines.base import EngineInfo
 from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.observe.job_line import job_ids
 from aistack.observe.wiring import exposition, observability
 from aistack.relays.upstreams import Upstreams
-from aistack.routing.inventory import Inventory, real_engines
+from aistack.routing.discovery import real_engines
+from aistack.routing.inventory import ROUTED, Inventory
 from aistack.run import headroom as room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.memory import free_bytes
@@ -54,9 +55,9 @@ def assemble(
     """The whole service. `engines` are dotted names by name, all real ones if not given; `relays`
     adds chat and speech by other people's servers."""
     targets = real_engines() if engines is None else dict(engines)
-    if not relays:
-        targets.pop("espeak", None)  # its route is among those of the relays
-    inventory = Inventory(config, engines=targets)
+    # the route to a voice is among those of the relays
+    routed = ROUTED if relays else ("asr",)
+    inventory = Inventory(config, engines=targets, capabilities=routed)
     limits = Limits(
         line_max=config.slots.line_max,
         open_after=config.slots.open_after_s,
@@ -155,10 +156,9 @@ async def _select(tag: str, root: ModelRoot, scheduler: Scheduler, figures: Gene
     scheduler.submit(selection(tag))
 
 
-def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
+def settings_of(config: Config, engine: EngineInfo, target: str) -> EngineSettings:
     """How the engine's processes are started."""
-    section = getattr(config, engine.name, None)
-    section = section if isinstance(section, EngineSection) else EngineSection()
+    section = engine_section(config, engine.name)
     return EngineSettings(
         engine.name,
         target,

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from aistack.config import Config
-from aistack.engines import ENGINES
+from aistack.engines import SCRIPTED
 from aistack.engines.nanochat.weights import weights
 from aistack.observe import log
-from aistack.routing.choose import Facts
-from aistack.routing.inventory import real_engines
+from aistack.routing.discovery import real_engines
+from aistack.routing.facts import Facts
 from aistack.routing.notes import EngineNote
 from aistack.service.app import BROKEN, listen, make_runner
 from aistack.service.assembly import assemble
@@ -28,7 +28,7 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
 
     Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
     """
-    engines = {"fake": ENGINES["fake"]} if fake else real_engines()
+    engines = SCRIPTED if fake else real_engines()
     app = assemble(config, [log.story], engines, relays=not fake)
     runner = make_runner(app)
     try:
@@ -55,18 +55,21 @@ def _address(site: object) -> str:
 
 
 def notes(facts: Facts) -> list[EngineNote]:
-    """The engines as the start-up screen tells them."""
-    told = []
+    """The engines as the start-up screen shows them."""
+    found = []
     for engine in facts.engines.values():
-        if not engine.cards:  # its models are the operator's own, listed elsewhere
+        ids = tuple(model.id for model in engine.listed)
+        if not ids:  # its models are the operator's own, listed elsewhere
             continue
         if not engine.installed:
-            told.append(EngineNote(engine.provider, install=engine.install))
-            continue
-        ids = tuple(card.id for card in engine.cards)
-        here = [model for model in ids if model in facts.on_disk]
-        told.append(EngineNote(engine.provider, ids, remark="" if here else "fetched when first used"))
-    return told
+            found.append(EngineNote(engine.provider, install=engine.install))
+        elif facts.on_disk.intersection(ids):
+            found.append(EngineNote(engine.provider, ids))
+        elif engine.fetches:
+            found.append(EngineNote(engine.provider, ids, remark="fetched when first used"))
+        else:
+            found.append(EngineNote(engine.provider, remark="its weights are not on this machine"))
+    return found
 
 
 def internal_notes(config: Config) -> list[EngineNote]:
@@ -75,10 +78,9 @@ def internal_notes(config: Config) -> list[EngineNote]:
     if not settings.root:
         return []
     if not settings.api_key:
-        says = "answers 503 until inference.api_key is set"
-        return [EngineNote("Internal API", remark=says)]
+        return [EngineNote("Internal API", remark="answers 503 until inference.api_key is set")]
     tags = tuple(each.tag for each in weights(settings.root))
     if not tags:
         return [EngineNote("Internal API", remark=f"no weights that serve below {settings.root}")]
-    says = f"{settings.model} is loaded now" if settings.model else "POST /models/swap selects one"
-    return [EngineNote("Internal API", tags, remark=says)]
+    remark = f"{settings.model} is loaded now" if settings.model else "POST /models/swap selects one"
+    return [EngineNote("Internal API", tags, remark=remark)]

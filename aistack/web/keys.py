@@ -17,7 +17,7 @@ from aistack.contract.relay_request import RelayRequest
 from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Respond
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Snapshot
-from aistack.routing.choose import Chosen, Facts
+from aistack.routing.facts import Chosen, Facts
 
 Reply = Respond | OpenStream | Emit | CloseStream | AbortStream
 """What an outlet gives: Respond, or OpenStream, Emit*, and CloseStream or AbortStream."""

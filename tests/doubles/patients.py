@@ -8,13 +8,16 @@ import sys
 import threading
 from typing import Any
 
+from aistack.engines.base import EngineDefaults, OfferedModel
 
-class Healthy:
+
+class Healthy(EngineDefaults):
+    name = "healthy"
     provider = "Healthy"
     install = "pip install healthy"
     requires: tuple[str, ...] = ("attrs",)
 
-    def cards(self) -> tuple[Any, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return ()
 
     def warm(self) -> Any:

@@ -13,7 +13,7 @@ from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.ids import job_id
 from aistack.jobs.model import Job
 from aistack.jobs.states import Op
-from aistack.routing.choose import Chosen
+from aistack.routing.facts import Chosen
 from aistack.web.delivery import deliver
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER
 from aistack.web.queueing import patience, refuse_unread

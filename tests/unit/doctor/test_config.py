@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from aistack.config import Config, InferenceSection, Models, Slots
 from aistack.doctor.config import models, named, read
 from aistack.doctor.findings import GROUPS, Finding, FindingState, as_json, broken, page
-from aistack.engines.base import ModelCard
-from aistack.routing.choose import EngineFacts, Facts
+from aistack.engines.base import OfferedModel
+from aistack.routing.facts import EngineFacts, Facts
 from tests.support.listening import TINY
 
-WHISPER = EngineFacts(True, "Faster-Whisper", "", (ModelCard("whisper-small", "openai", "asr"),))
+SMALL = OfferedModel("whisper-small", "openai", "asr", names=("small",))
+WHISPER = EngineFacts(True, "Faster-Whisper", "", (SMALL,))
 FACTS = Facts({"whisper": WHISPER, "parakeet": EngineFacts(False, "Parakeet", "pip install nemo")})
 
 
@@ -95,6 +97,9 @@ def test_weights_that_are_here_and_not() -> None:
         FindingState.MISSING,
         "aistack pull whisper-small",
     )
+    unfetched = Facts({"whisper": evolve(WHISPER, fetches=False)})
+    (found,) = models(unfetched)
+    assert (found.state, found.help) == (FindingState.MISSING, ""), "pull could not do it either"
     here = Facts(FACTS.engines, frozenset({"whisper-small", "whisper-tiny"}))
     assert states(models(here)) == {
         "whisper-small": FindingState.WORKS,

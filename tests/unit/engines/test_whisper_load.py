@@ -204,22 +204,23 @@ REPOSITORY = "Systran/faster-whisper-small"
 
 CHILD = """
 import json, sys, time
-from aistack.engines.whisper import Whisper, weights_on_disk
+from aistack.engines.whisper import Whisper
 from aistack.chunks import ModelSpec
 from aistack.errors import BackendFault
 import aistack.weights.hub as hub, os, threading
 hub.POLL_S = 0.02
+spec = ModelSpec("whisper-small", "small", "cpu", {"threads": 1})
 reports, threads, began = [], set(), time.monotonic()
 def report(progress):
     reports.append([progress.done, progress.total, progress.unit])
     threads.add(threading.current_thread() is threading.main_thread())
 fault = None
 try:
-    Whisper().load(ModelSpec("whisper-small", "small", "cpu", {"threads": 1}), report)
+    Whisper().load(spec, report)
 except BackendFault as exc:
     fault = [exc.fault.kind.word, exc.fault.code.value, exc.fault.message, exc.fault.provider]
 print(json.dumps({"fault": fault, "reports": reports, "main": threads <= {True},
-                  "took": time.monotonic() - began, "there": weights_on_disk("small", os.environ)}))
+                  "took": time.monotonic() - began, "there": Whisper().weights(spec, os.environ)}))
 """
 
 

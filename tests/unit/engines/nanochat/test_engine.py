@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from aistack.chunks import GenerationRequest, Message, ModelSpec, Progress, Token
-from aistack.engines.nanochat.engine import PREFILL, Nanochat, is_out_of_memory, room
+from aistack.engines.nanochat.engine import PREFILL, Nanochat, room
+from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.errors import BackendFault, Code, ErrorKind
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, answer, ask, loaded, text
 
@@ -136,13 +137,13 @@ def test_b57_a_cancel_is_seen_inside_a_long_prompt(
     from aistack.engines.nanochat import engine as nanochat
 
     widths: list[int] = []
-    forward = nanochat._forward
+    forward = nanochat.forward
 
     def noted(loaded: object, ids: torch.Tensor, cache: object) -> object:
         widths.append(ids.shape[-1])
         return forward(loaded, ids, cache)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nanochat, "_forward", noted)
+    monkeypatch.setattr(nanochat, "forward", noted)
     answer(ada, ask("z" * 700), CancelsAfter(2))  # type: ignore[arg-type]
     assert widths == [PREFILL, PREFILL]
 

@@ -16,7 +16,7 @@ from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.errors import internal
 from aistack.jobs.effects import Emit
 from aistack.jobs.states import Op
-from aistack.routing.choose import Chosen
+from aistack.routing.facts import Chosen
 from aistack.web.gateway.transcription import to_hear
 from tests.doubles.web import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
 
