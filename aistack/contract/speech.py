@@ -31,10 +31,11 @@ SPEED_MIN, SPEED_MAX = 0.25, 4.0
 EMBEDDED_ID = "espeak-ng"
 """The id of the embedded voice in /v1/models."""
 
-STAND_IN = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts"})
-"""Ids the embedded voice answers too, while the container is down."""
+OPENAI_SPEECH_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""Ids that clients are hard-wired to: the container answers them, and while it is down the embedded
+voice does."""
 
-VOICES: Mapping[str, str] = {
+OPENAI_VOICES: Mapping[str, str] = {
     "alloy": "f2",
     "ash": "m3",
     "ballad": "Gene",
@@ -49,7 +50,8 @@ VOICES: Mapping[str, str] = {
     "shimmer": "Alicia",
     "verse": "m4",
 }
-"""OpenAI's voices, each a variant of its own of whatever language is spoken."""
+"""OpenAI's thirteen built-in voices, one of which clients send unasked. For the embedded voice each is a
+variant of its own of whatever language is spoken."""
 
 DEFAULT_VOICE = "alloy"
 DEFAULT_LANGUAGE = "en-us"
@@ -73,7 +75,7 @@ LANGUAGES: Mapping[str, str] = {
 
 def embedded_answers(model: str, container_up: bool) -> bool:
     """Whether the embedded voice (where installed) is the one to answer for this model."""
-    return model == EMBEDDED_ID or (model in STAND_IN and not container_up)
+    return model == EMBEDDED_ID or (model in OPENAI_SPEECH_MODELS and not container_up)
 
 
 def speak_request(body: bytes) -> SynthesisRequest:

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from aistack.chunks import ModelSpec, Piece, Progress, Report, SynthesisRequest, Tail
-from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
+from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, OPENAI_VOICES
 from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
 
@@ -113,7 +113,7 @@ class Espeak(EngineDefaults):
         assert library is not None
         language, variant = voice_of(request)
         if not library.choose(f"{language}+{variant}" if variant else language):
-            raise BackendFault(_unknown(request, language, variant))
+            raise BackendFault(_unknown_voice(request, language, variant))
         rate = WORDS_PER_MINUTE * request.speed
         own = min(max(rate, RATE_MIN), RATE_MAX)
         out = AudioOut(request.format, library.rate, rate / own)
@@ -133,19 +133,19 @@ class Espeak(EngineDefaults):
 def voice_of(request: SynthesisRequest) -> tuple[str, str]:
     """Language and variant: OpenAI's names are variants, anything else is a voice of the library."""
     language = request.language or DEFAULT_LANGUAGE
-    known = VOICES.get(request.voice.lower())
+    known = OPENAI_VOICES.get(request.voice.lower())
     if known is not None:
         return language, known
     own, _, variant = request.voice.partition("+")
     return own, variant
 
 
-def _unknown(request: SynthesisRequest, language: str, variant: str) -> Any:
+def _unknown_voice(request: SynthesisRequest, language: str, variant: str) -> Any:
     """The 400 for a voice, or a language, that the library does not have."""
-    of_openai = request.voice.lower() in VOICES
+    of_openai = request.voice.lower() in OPENAI_VOICES
     param = "language" if of_openai else "voice"
     value = language if of_openai else request.voice
-    known = ", ".join(sorted(VOICES))
+    known = ", ".join(sorted(OPENAI_VOICES))
     hint = "" if of_openai else f" Known are {known}, and a language such as de, or de+f2."
     return malformed(f"There is no {param} {value}.{hint}", Code.INVALID_FIELD, param)
 
@@ -154,7 +154,7 @@ _END = object()
 
 
 def blocks(library: Library, text: str, rate: int, cancel: CancelToken) -> Iterator[bytes]:
-    """The samples as they are spoken. Stops within a block once `cancel` is set or nobody reads.
+    """The samples as they are spoken. Stops within a block once `cancel` is set or reading ends.
 
     Raises what the library raised.
     """
