@@ -91,7 +91,7 @@ def _folder(name: str, folder: Path) -> Finding:
     return Finding("Configuration", name, FindingState.WORKS, str(folder))
 
 
-def models(facts: Facts) -> list[Finding]:
+def model_findings(facts: Facts) -> list[Finding]:
     """Whose weights are here, of the engines that are installed."""
     listed = {
         model.id: of.fetches

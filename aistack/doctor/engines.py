@@ -106,7 +106,7 @@ def _offered(inventory: Inventory, name: str) -> EngineInfo | None:
         return None
 
 
-async def audio() -> list[Finding]:
+async def audio_findings() -> list[Finding]:
     """Whether audio can be read and written."""
     probes = await asyncio.gather(*(probe(sys.executable, target) for target in AUDIO.values()))
     found = []

@@ -45,7 +45,7 @@ async def _hub(name: str, named: str, usual: str) -> Finding:
     return Finding("Hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
 
 
-async def upstreams(config: Config) -> list[Finding]:
+async def upstream_findings(config: Config) -> list[Finding]:
     """Ollama and the speech container. Broken only where their address was set: both are optional."""
     return list(await asyncio.gather(_ollama(config.ollama), _speech(config.qwen_tts)))
 

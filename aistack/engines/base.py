@@ -52,8 +52,8 @@ class OfferedModel:
     `capability` is "asr", "tts" or "llm"; `languages` are primary subtags, empty where the question
     makes no sense; `max_seconds` is the longest audio accepted, None for no limit; `created` is unix
     seconds. `source` is what the engine's library is given for it (empty: the id), and `names` are what
-    else a client may call it, in lower case. A model that is not `listed` is served all the same to
-    whoever names it.
+    else a client may call it, in lower case. A model that is not `listed` is still served to a
+    client that names it.
     """
 
     id: str
@@ -79,7 +79,7 @@ class AutoRules:
 
     `first_for`: languages for which it goes first. `first_otherwise`: it goes first for all languages
     of its own for which no engine does, and where there is no hint. `last_resort`: it serves only where
-    nobody else can, only its own languages or no hint, and never translates. `stand_ins`: ids, best
+    no other engine can, only its own languages or no hint, and never translates. `stand_ins`: ids, best
     first, that may serve where only their weights are on the disk; `not_translating` are those of them
     that answer in the language they hear.
     """
@@ -160,7 +160,7 @@ class EngineDefaults:
 
 
 class Engine(EngineInfo, Protocol[RequestT]):
-    """A model runner of ours, for one type of request."""
+    """A model runner, for one type of request."""
 
     def warm(self) -> None:
         """Import the heavy libraries; nothing else."""

@@ -3,11 +3,11 @@
 A fake engine takes the uploaded file as its script if it is a JSON list, one object an act:
 
     {"say": "text", "start": 0, "end": 1}   yield a segment
-    {"gate": "name"}                        tell the gate server, wait until it lets us pass
+    {"gate": "name"}                        name it to the gate server, wait until it lets us pass
     {"progress": [done, total]}             yield progress
     {"fail": "oom" | "malformed" | "network" | "bug"}
     {"crash": "kill" | "segv" | "exit"}     end the process in that way
-    {"hang": true | "name"}                 never come back, deaf to the token (told at a gate first)
+    {"hang": true | "name"}                 never come back, deaf to the token (says so at a gate first)
     {"print": "text"}                       write to stdout, as libraries do
     {"spam": n}                             n bytes of output without a line break
 
@@ -46,7 +46,7 @@ from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, Rela
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
 GATE_S = 60.0
-"""A gate that nobody opens ends the wait: no test can hang for ever."""
+"""A gate that nobody opens ends the wait: no test can hang forever."""
 
 _FAILURES: dict[str, Exception] = {
     "oom": MemoryError("made up"),
@@ -77,7 +77,7 @@ def words_of(text: str, start: float, end: float) -> tuple[Word, ...]:
 
 
 def script_of(path: str) -> list[dict[str, Any]] | None:
-    """The acts in a file, or none if it is no script."""
+    """The acts in a file; None if it is not a script."""
     try:
         acts = json.loads(Path(path).read_bytes())
     except (ValueError, UnicodeDecodeError):
@@ -163,7 +163,7 @@ def crash(how: str) -> None:
 
 
 def pass_gate(name: str, cancel: CancelToken | None) -> None:
-    """Say that we are here, and wait to be let through (or told to stop)."""
+    """Say that we are here, and wait to be let through, or to be stopped."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as gate:
         gate.connect(os.environ["AISTACK_FAKE_GATES"])
         gate.sendall(name.encode() + b"\n")

@@ -181,7 +181,7 @@ class Parakeet(EngineDefaults):
             model = ASRModel.restore_from(str(path), map_location=torch.device(str(device)))
         model.eval()
         if not hasattr(getattr(model, "decoder", None), "prediction"):
-            message = "The model could not be loaded: it is no transducer, as Parakeet TDT is."
+            message = "The model could not be loaded: it is not a transducer, as Parakeet TDT is."
             raise BackendFault(unloadable(message, self.provider))
         model.change_subsampling_conv_chunking_factor(1)
         layers = list(model.encoder.layers)
@@ -257,10 +257,10 @@ class Parakeet(EngineDefaults):
     def _worked(
         self, window: AudioPiece, local: bool, done: float, audio: Audio, cancel: CancelToken
     ) -> Generator[Yielded, None, list[Word]]:
-        """The words of one window, with signs of life on the way; none if cancelled.
+        """The words of one window, with signs of life on the way; no words if cancelled.
 
         However this generator ends, its thread has ended too: the next run must not meet it. A pass
-        that does not obey is ended with the process, by whoever waits for us.
+        that does not stop is ended with the process, by the gateway.
         """
         self._cancel, self._closing, self._layer = cancel, False, 0
         beats = self._beats

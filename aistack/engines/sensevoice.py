@@ -30,7 +30,7 @@ from aistack.engines.base import AutoRules, CancelToken, EngineDefaults, Offered
 from aistack.engines.loading import loading
 from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.engines.sensevoice_files import MODEL, VAD, directory_of, is_here, lacks_weights
-from aistack.engines.text.rich_text import LANGUAGES, Placed, parsed, placed
+from aistack.engines.text.rich_text import LANGUAGES, Placed, parse_rich_text, placed
 from aistack.engines.text.sentences import phrases
 from aistack.engines.text.stitch import ordered
 from aistack.engines.torch_common import (
@@ -67,7 +67,7 @@ class SenseVoice(EngineDefaults):
     """An Engine: see `engines.base`. `ModelSpec.source` is a directory or a hub id.
 
     Options: `vad` (directory or hub id of an FSMN-VAD), `hub` (`ms` for ModelScope, the default, or
-    `hf` for Hugging Face: where to fetch what is not on disk), `vad_silence_ms` (800: so much silence
+    `hf` for Hugging Face: where to fetch what is not on disk), `vad_silence_ms` (800: this much silence
     ends a chunk), `vad_longest_ms` (30000), `itn` (true: numbers as digits), `threads` (0: up to four).
     """
 
@@ -173,7 +173,7 @@ class SenseVoice(EngineDefaults):
                 )
             loaded.model.eval()
         if not hasattr(speech.model, "lid_dict"):
-            raise self._unloadable("The model could not be loaded: it is no SenseVoice model.")
+            raise self._unloadable("The model could not be loaded: it is not a SenseVoice model.")
         for part in (speech.model.encoder, voice.model.encoder):
             hook(
                 (part for part in part.modules() if next(part.parameters(), None) is not None),
@@ -263,13 +263,13 @@ class SenseVoice(EngineDefaults):
     def _transcribed(
         self, piece: AudioPiece, start: float, stop: float, hint: str | None, floor: float
     ) -> tuple[str | None, list[Segment]]:
-        """The language and the segments of one chunk; none of either if it holds no speech.
+        """The language and the segments of one chunk; None and no segment if it holds no speech.
 
         No time is before `floor`, where the chunk before ended.
         """
         first, last = (round((at - piece.start) * RATE) for at in (start, stop))
         result = self._decoded(padded(piece.samples[first:last], SHORTEST), hint)
-        rich = parsed(str(result["text"]))
+        rich = parse_rich_text(str(result["text"]))
         if not rich.speech or not any(char.isalnum() for char in rich.text):
             return None, []
         start = round(max(start, floor), 3)

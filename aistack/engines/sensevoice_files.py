@@ -24,7 +24,7 @@ ON_HUGGINGFACE = {MODEL: "FunAudioLLM/SenseVoiceSmall", VAD: "funasr/fsmn-vad"}
 """The same models on the other hub."""
 
 NEEDED = ("model.pt", "config.yaml", "am.mvn")
-"""Files without which a directory is no model."""
+"""Files without which a directory is not a model."""
 
 PATTERNS = ["*.pt", "*.yaml", "*.json", "*.mvn", "*.model"]
 

@@ -33,7 +33,7 @@ DAMAGED_TYPES = frozenset(
         "YAMLError",
         "OmegaConfBaseException",
         "ConfigAttributeError",
-        "UnsafeTargetError",  # NeMo: the file names a class that is no model of its own
+        "UnsafeTargetError",  # NeMo: the file names a class that is not one of its models
         "EOFError",
         "UnicodeDecodeError",
         "FileNotFoundError",
@@ -69,7 +69,7 @@ DAMAGED = (
 
 
 def kind_of_torch(exc: BaseException) -> ErrorKind | None:
-    """The kind of an exception out of PyTorch; none if it is a bug, or not PyTorch's."""
+    """The kind of an exception out of PyTorch; None if it is a bug, or not PyTorch's."""
     return ErrorKind.OVERFLOW if is_out_of_memory(exc) else None
 
 
@@ -84,7 +84,7 @@ def torch_load_fault(exc: BaseException, provider: str, environ: Mapping[str, st
 
 
 def unloadable(message: str, provider: str) -> Fault:
-    """A model that cannot be loaded, for a reason of ours: 503."""
+    """A model that an engine refuses to load: 503."""
     return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, message, provider)
 
 

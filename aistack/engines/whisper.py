@@ -103,7 +103,7 @@ class Whisper(EngineDefaults):
 
     def models(self) -> tuple[OfferedModel, ...]:
         others = (size for size in SIZES if size != SMALL.source)
-        return (SMALL, *(evolve(SMALL, **_named(size), listed=False) for size in others))
+        return (SMALL, *(evolve(SMALL, **_size_fields(size), listed=False) for size in others))
 
     def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
         source = model.source
@@ -244,7 +244,7 @@ class Whisper(EngineDefaults):
         return kind_of_library(exc)
 
 
-def _named(size: str) -> dict[str, Any]:
+def _size_fields(size: str) -> dict[str, Any]:
     """What tells a size from the others."""
     short = SHORT.get(size)
     names = (size,) if short is None else (size, short, f"{PREFIX}{short}")

@@ -44,7 +44,7 @@ async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenera
                 url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S)
             )
     except aiohttp.WSServerHandshakeError as exc:
-        raise BackendFault(upstream.refused(exc.status, b"")) from exc
+        raise BackendFault(upstream.error_fault(exc.status, b"")) from exc
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise BackendFault(upstream.fault_of(exc, begun=False)) from exc
     request.upstream = socket
@@ -90,11 +90,11 @@ async def _pump(source: Socket, sink: Socket, send_s: float) -> None:
     """Messages from one side to the other until the first closes or the second takes none."""
     async for message in source:
         if message.type is WSMsgType.TEXT:
-            await _taken(sink.send_str(message.data), send_s)
+            await _sent_in_time(sink.send_str(message.data), send_s)
         elif message.type is WSMsgType.BINARY:
-            await _taken(sink.send_bytes(message.data), send_s)
+            await _sent_in_time(sink.send_bytes(message.data), send_s)
 
 
-async def _taken(sending: Coroutine[Any, Any, None], send_s: float) -> None:
+async def _sent_in_time(sending: Coroutine[Any, Any, None], send_s: float) -> None:
     async with asyncio.timeout(send_s):
         await sending

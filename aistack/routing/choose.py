@@ -26,9 +26,9 @@ SHOWN_CHARS = 80
 def choose_model(name: str | None, language: str | None, translate: bool, facts: Facts) -> Chosen:
     """The engine and model for a transcription.
 
-    Raises BackendFault: 400 `model_not_found` for a name nobody knows, 400 `invalid_field` for
-    `translate` on a model that cannot, 503 `backend_missing` or `model_load_failed` if there is
-    nobody to serve it.
+    Raises BackendFault: 400 `model_not_found` for an unknown name, 400 `invalid_field` for
+    `translate` on a model that cannot, 503 `backend_missing` or `model_load_failed` if no engine can
+    serve it.
     """
     hint = hint_of(language, facts)
     target = _unaliased(name, facts.aliases)
@@ -98,10 +98,10 @@ def _named(name: str, facts: Facts) -> tuple[str, str]:
     for engine, of in facts.known.items():
         if of.family and of.family in low and of.transcribing:
             return engine, of.default.id
-    raise BackendFault(_unknown(name, facts))
+    raise BackendFault(_unknown_model(name, facts))
 
 
-def _unknown(name: str, facts: Facts) -> Fault:
+def _unknown_model(name: str, facts: Facts) -> Fault:
     shown = name if len(name) <= SHOWN_CHARS else name[: SHOWN_CHARS - 3] + "..."
     families = [of.family for of in facts.known.values() if of.family]
     accepted = [AUTO, *families, "the ids listed by /v1/models"]
@@ -133,8 +133,8 @@ def _auto(hint: str | None, translate: bool, facts: Facts) -> tuple[str, str]:
 def _candidates(hint: str | None, translate: bool, facts: Facts) -> Iterator[str]:
     """Engines to try, best first (some come twice).
 
-    The one that goes first for the language; then whoever covers it; then anyone multilingual; the last
-    resort only for its own language or without a hint, and never to translate.
+    The one that goes first for the language; then those that cover it; then any multilingual one; the
+    last resort only for its own language or without a hint, and never to translate.
     """
     installed = {engine: of for engine, of in facts.engines.items() if of.installed and of.transcribing}
     able = {engine: of for engine, of in installed.items() if not of.auto.last_resort}
@@ -164,7 +164,7 @@ def _loadable(of: EngineFacts, translate: bool, facts: Facts) -> str | None:
 
 
 def _nobody(hint: str | None, translate: bool, facts: Facts) -> Fault:
-    """Why `auto` found nobody, with what would help."""
+    """Why `auto` found no engine, and what would help."""
     tried = [facts.engines[engine] for engine in _candidates(hint, translate, facts)]
     lacking = next((of for of in tried if not of.auto.last_resort), None)
     if lacking is not None:

@@ -23,7 +23,7 @@ old one, read for one more release; the second wins where both name an engine.""
 def real_engines() -> dict[str, str]:
     """The engines a service offers by default, as `package.module:Class` by name.
 
-    Ours, then those of other packages; these cannot take the name of one of ours.
+    Ours, then those of other packages; these cannot take a name of the first.
     """
     theirs = {point.name: point.value for group in ENTRY_POINTS for point in entry_points(group=group)}
     taken = ENGINES.keys() | SCRIPTED.keys()

@@ -1,4 +1,4 @@
-"""The entries of /v1/models for the engines of ours. Pure."""
+"""The entries of /v1/models for the engines. Pure."""
 
 from __future__ import annotations
 

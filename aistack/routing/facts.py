@@ -55,10 +55,10 @@ class EngineFacts:
 class Facts:
     """What is here right now.
 
-    `engines` are offered, `others` are known and not offered (switched off, or left out by whoever
-    started the service), both in the order in which equals are tried. `on_disk`: ids whose weights need
-    no download. `fetchable`: the hub answers. `local`: directories by id. `aliases`: names that stand
-    for others. `disabled`: engines switched off.
+    `engines` are offered, `others` are known and not offered (switched off, or left out at start-up),
+    both in the order in which equals are tried. `on_disk`: ids whose weights need no download.
+    `fetchable`: the hub answers. `local`: directories by id. `aliases`: names that stand for others.
+    `disabled`: engines switched off.
     """
 
     engines: Mapping[str, EngineFacts] = field(factory=dict)

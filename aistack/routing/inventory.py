@@ -69,13 +69,13 @@ class Inventory:
         self._environ = os.environ if environ is None else environ
         self._disabled = frozenset(config.engines.disabled)
         targets = in_order(real_engines() if engines is None else engines)
-        wanted = {name: dotted for name, dotted in targets.items() if name not in self._disabled}
+        offered = {name: dotted for name, dotted in targets.items() if name not in self._disabled}
         self._engines = {
             name: engine
-            for name, engine in _constructed(wanted).items()
+            for name, engine in _constructed(offered).items()
             if _has_route(engine, capabilities)
         }
-        self._others = _constructed({name: ENGINES[name] for name in ENGINES if name not in wanted})
+        self._others = _constructed({name: ENGINES[name] for name in ENGINES if name not in offered})
         self._unusable: set[str] = set()
         self._disk = Remembered(lambda: asyncio.to_thread(self._look), DISK_TTL_S, clock)
         self._hub = Remembered(probe or (lambda: hub_answers(self._environ)), HUB_TTL_S, clock)

@@ -23,10 +23,10 @@ def specification(config: Config, engine: EngineInfo, model: str, device: str) -
     options |= {key: value for key, value in settings.items() if key not in NOT_OPTIONS and value != ""}
     devices = config.slots.devices
     slot = devices.index(device) if device in devices else 0
-    return ModelSpec(model, _source(config, engine, model, settings), device, options, slot)
+    return ModelSpec(model, _source_of(config, engine, model, settings), device, options, slot)
 
 
-def _source(config: Config, engine: EngineInfo, model: str, settings: dict[str, Any]) -> str:
+def _source_of(config: Config, engine: EngineInfo, model: str, settings: dict[str, Any]) -> str:
     """What the engine's library is given: a directory or file, a size, or a hub id."""
     match engine.operator_models:
         case OperatorModels.TAGS:

@@ -98,16 +98,16 @@ def assemble(
         await asyncio.to_thread(sweep, config.server.spool_dir)
         observing.start()
         task = asyncio.create_task(scheduler.run(), name="scheduler")
-        task.add_done_callback(lambda ended: _ended(ended, app))
+        task.add_done_callback(lambda ended: _scheduler_ended(ended, app))
         if config.slots.preload:
-            await _preload(config.slots.preload, inventory, housekeeping)
+            await _preload_model(config.slots.preload, inventory, housekeeping)
         if config.inference.model:
             await _select(config.inference.model, root, scheduler, app[FIGURES])
         yield
         housekeeping.close()
         await runner.close()
         task.cancel()
-        await asyncio.wait([task])  # how it ended has been told by then
+        await asyncio.wait([task])  # how it ended is in the log by then
         if upstreams is not None:
             await upstreams.close()
         await asyncio.to_thread(observing.close)
@@ -127,15 +127,15 @@ def assemble(
     return app
 
 
-def _ended(task: asyncio.Task[None], app: web.Application) -> None:
+def _scheduler_ended(task: asyncio.Task[None], app: web.Application) -> None:
     """The scheduler ends only by being cancelled; any other end must end the process."""
     if not task.cancelled():
         log.critical("the scheduler has ended", exc_info=task.exception())
         app[BROKEN].set()
 
 
-async def _preload(name: str, inventory: Inventory, housekeeping: Housekeeping) -> None:
-    """A model that cannot be preloaded is no reason not to start."""
+async def _preload_model(name: str, inventory: Inventory, housekeeping: Housekeeping) -> None:
+    """A model that cannot be preloaded does not prevent the start."""
     try:
         chosen = await inventory.route(name, None, False)
     except BackendFault as exc:

@@ -20,10 +20,10 @@ Ready = Callable[[Sequence[str], Sequence[EngineNote]], None]
 
 
 class SchedulerEnded(Exception):
-    """The central task is gone: a gateway without it would hold its slot for ever."""
+    """The central task is gone: a gateway without it would hold its slot forever."""
 
 
-async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
+async def run_service(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. `fake` offers the scripted engine instead of the real ones.
 
     Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
@@ -36,7 +36,7 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
         sites = await listen(runner, config.server.listen)
         found = await app[INVENTORY].facts()
         internal = [] if fake else await asyncio.to_thread(internal_notes, config)
-        ready([_address(site) for site in sites], [*notes(found), *internal])
+        ready([_address(site) for site in sites], [*engine_notes(found), *internal])
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, app[BROKEN])]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -54,7 +54,7 @@ def _address(site: object) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def notes(facts: Facts) -> list[EngineNote]:
+def engine_notes(facts: Facts) -> list[EngineNote]:
     """The engines as the start-up screen shows them."""
     found = []
     for engine in facts.engines.values():
@@ -73,7 +73,7 @@ def notes(facts: Facts) -> list[EngineNote]:
 
 
 def internal_notes(config: Config) -> list[EngineNote]:
-    """The internal API as the start-up screen tells it; nothing if nobody has set it up."""
+    """The internal API as the start-up screen shows it; empty if it is not set up."""
     settings = config.inference
     if not settings.root:
         return []

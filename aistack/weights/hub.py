@@ -25,7 +25,7 @@ def offline(environ: Mapping[str, str]) -> bool:
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def fetched(
+def with_progress(
     download: Callable[[], T],
     arrived: Callable[[], int],
     total: Callable[[], float | None],
@@ -84,7 +84,7 @@ def from_huggingface(repo_id: str, patterns: Sequence[str], report: Report) -> P
     files: list[resume.Remote] = []
 
     def download() -> str:
-        files.extend(resume.listed(repo_id, patterns))
+        files.extend(resume.matching_files(repo_id, patterns))
         resume.room_for(files, repository)
         for file in files:
             if file.large:
@@ -97,7 +97,9 @@ def from_huggingface(repo_id: str, patterns: Sequence[str], report: Report) -> P
         return float(sum(file.size for file in files)) or None
 
     return Path(
-        fetched(download, lambda: sum(resume.arrived(file, repository) for file in files), total, report)
+        with_progress(
+            download, lambda: sum(resume.arrived(file, repository) for file in files), total, report
+        )
     )
 
 
@@ -116,7 +118,7 @@ def from_modelscope(repo_id: str, report: Report) -> Path:
         return snapshot_download(repo_id, progress_callbacks=[_noting(sizes)])
 
     return Path(
-        fetched(
+        with_progress(
             download,
             lambda: max(size_of(root) - before, 0),
             lambda: sum(sizes.values()) or None,

@@ -58,7 +58,7 @@ class Audio:
     """One file, decoded once while it is iterated over. Iterating yields int16 blocks.
 
     Raises BackendFault (400 `unsupported_audio`) if there is nothing to hear in the file, and the
-    operating system's errors if the file itself cannot be read, which is no fault of the client's.
+    operating system's errors if the file itself cannot be read, which is not the client's fault.
     Iteration ends early, without a word, once `cancel` is set.
     """
 
@@ -155,7 +155,7 @@ def _resampled(frames: Iterator[Any]) -> Iterator[Samples]:
     """The frames as 16 kHz mono int16 arrays.
 
     A damaged frame may claim another rate or layout than its neighbours, which a resampler refuses
-    for ever after; then a new one takes over.
+    from then on; so a new one takes over.
     """
     from av.audio.resampler import AudioResampler
 

@@ -56,7 +56,7 @@ def unusable_weights(tag: str, why: str) -> BackendFault:
 
 
 def renamed(name: str) -> str | None:
-    """What transformers calls a tensor of the 2025 architecture; none if it is none of its."""
+    """What transformers calls a tensor of the 2025 architecture; None if it does not belong there."""
     if name in _VOCABULARY:
         return _VOCABULARY[name]
     match = _LAYER.fullmatch(name)

@@ -58,7 +58,7 @@ class Nanochat(EngineDefaults):
         self._loaded: LoadedModel | None = None
 
     def models(self) -> tuple[OfferedModel, ...]:
-        """None of its own: which weights there are is asked of `nanochat.weights`."""
+        """No models of its own: `nanochat.weights` finds the directories of weights."""
         return ()
 
     def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
@@ -153,8 +153,8 @@ def room(context: int | None, prompt: int, limit: int | None) -> int:
             Fault(
                 ErrorKind.MALFORMED,
                 Code.CONTEXT_OVERFLOW,
-                f"The conversation ({prompt} tokens){besides} need more than the {context} tokens that "
-                "these weights can look back on. Shorten the conversation or lower max_tokens.",
+                f"The conversation ({prompt} tokens){besides} exceeds this model's context of {context} "
+                "tokens. Shorten the conversation or lower max_tokens.",
                 PROVIDER,
                 param="messages" if left < 1 else "max_tokens",
             )
@@ -165,7 +165,7 @@ def room(context: int | None, prompt: int, limit: int | None) -> int:
 def _steps(
     loaded: LoadedModel, prompt: list[int], budget: int, sampler: Sampler, cancel: CancelToken
 ) -> Generator[int | None, None, None]:
-    """The tokens, one forward pass each; none for each further part of the prompt that is computed."""
+    """The tokens, one forward pass each; None for each further part of the prompt that is computed."""
     import torch
 
     cache: Any = None

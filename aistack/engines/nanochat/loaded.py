@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @frozen
 class LoadedModel:
-    """What one `load` made ready. `context` is in tokens, none where the model does not say."""
+    """What one `load` made ready. `context` is in tokens; None if the model does not say."""
 
     model: Any
     format: Format
@@ -54,7 +54,7 @@ def forward(loaded: LoadedModel, ids: torch.Tensor, cache: Any) -> tuple[torch.T
 
 
 def dtype_of(name: str, device: Device) -> torch.dtype:
-    """The dtype to compute in. Raises BackendFault for a name that is none."""
+    """The dtype to compute in. Raises BackendFault for an unknown name."""
     import torch
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -97,7 +97,7 @@ def load_weights(
         model,
         chat,
         Detokenizer(tokenizer),
-        frozenset(_stops(model, tokenizer, chat)),
+        frozenset(_stop_ids(model, tokenizer, chat)),
         context if isinstance(context, int) and context > 0 else None,
         device,
         slot,
@@ -181,7 +181,7 @@ def _directory_format(found: Weights) -> tuple[Tokenizer, Format]:
     return tokenizer, TemplateFormat(tokenizer, render, frame)
 
 
-def _stops(model: Any, tokenizer: Tokenizer, chat: Format) -> Iterator[int]:
+def _stop_ids(model: Any, tokenizer: Tokenizer, chat: Format) -> Iterator[int]:
     """The ids that end an answer: what the model says, and for nanochat also bos."""
     if isinstance(chat, NanochatFormat):
         yield from (chat.bos, chat.end)

@@ -40,7 +40,7 @@ class Sampler:
                 Fault(
                     ErrorKind.UNKNOWN,
                     Code.INTERNAL_ERROR,
-                    "The weights produced numbers that are none; another dtype may help.",
+                    "The model produced NaN or infinite values; try another nanochat.dtype.",
                     "nanochat",
                 )
             )

@@ -109,7 +109,7 @@ def test_b93_a_failure_says_so_in_a_sentence(log: tuple[Client, Log]) -> None:
     assert generate(client, "z" * 8000, {"X-Request-ID": "call.3", "x-trace-id": "t.3"}) == 400
     done = told.wait("job.done", request_id="call.3")
     assert (done["code"], done["trace_id"]) == ("context_overflow", "t.3")
-    assert "look back on" in done["error"]
+    assert "exceeds this model's context of" in done["error"]
     engine = told.wait("engine refused the input", trace_id="t.3")
     assert engine["request_id"] == "call.3", "lines of the step bear the ids too"
 

@@ -105,7 +105,7 @@ def test_progress_only_when_bytes_have_arrived_and_in_this_thread() -> None:
         assert go.wait(BOUND_S)
         return "done"
 
-    assert hub.fetched(download, arrived, lambda: 40.0, report) == "done"
+    assert hub.with_progress(download, arrived, lambda: 40.0, report) == "done"
     assert [(one.done, one.total) for one in reports] == [(0, None), (10, 40), (30, 40)]
     assert {one.unit for one in reports} == {DOWNLOAD}
     assert threads == {threading.get_ident()}
@@ -116,7 +116,7 @@ def test_what_a_download_raises_is_raised() -> None:
         raise OSError(28, "no space left")
 
     with pytest.raises(OSError, match="no space"):
-        hub.fetched(download, lambda: 0, lambda: None, lambda _: None)
+        hub.with_progress(download, lambda: 0, lambda: None, lambda _: None)
 
 
 def test_size_of_counts_files_at_any_depth(tmp_path: Path) -> None:
