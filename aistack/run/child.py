@@ -28,7 +28,7 @@ from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
-from aistack.chunks import Progress, from_frame, to_frame  # noqa: E402
+from aistack.chunks import Progress, TranscriptionRequest, from_frame, to_frame  # noqa: E402
 from aistack.engines.loading import loading  # noqa: E402
 from aistack.engines.segments import as_one, spaced  # noqa: E402
 from aistack.errors import fault_from  # noqa: E402
@@ -148,7 +148,7 @@ class Child:
         request = from_frame(order["request"])
         self.say("began", job=job)
         work = self.engine.run(request, self.cancel)
-        model = getattr(request, "downgrade", "")
+        model = request.downgrade if isinstance(request, TranscriptionRequest) else ""
         run = spaced(as_one(work, model) if model else work)
         while True:
             try:
