@@ -25,9 +25,9 @@ def main(target: str, out: int) -> None:
     """Look at one engine and write what was found to `out`."""
     found: dict[str, Any] = {"version": __version__, "python": sys.version.split()[0]}
     try:
-        found |= probed(target)
+        found |= looked(target)
     except BaseException as exc:  # noqa: BLE001 - a broken library raises whatever it likes
-        found["error"] = _first_cause(exc)
+        found["error"] = _told(exc)
     with open(out, "w", encoding="utf-8") as pipe:
         json.dump(found, pipe)
     # libraries' own clean-up at exit may crash or hang, and says nothing about their use
@@ -35,7 +35,7 @@ def main(target: str, out: int) -> None:
     os._exit(0)
 
 
-def probed(target: str) -> dict[str, Any]:
+def looked(target: str) -> dict[str, Any]:
     """The libraries of one engine: which are missing, or their versions and what they can."""
     module, _, name = target.partition(":")
     engine = getattr(importlib.import_module(module), name)()
@@ -73,7 +73,7 @@ def cuda() -> bool | None:
     return None
 
 
-def _first_cause(exc: BaseException) -> str:
+def _told(exc: BaseException) -> str:
     """The first cause in one line: what is wrong is usually at the end of the chain."""
     while exc.__cause__ is not None:
         exc = exc.__cause__

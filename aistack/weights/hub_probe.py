@@ -45,7 +45,7 @@ def reason_of(exc: Exception, limit_s: float) -> str:
         return type(exc).__name__
     cause = exc.os_error
     if isinstance(cause, socket.gaierror):
-        return "its name cannot be resolved"
+        return "the host name cannot be resolved"
     if isinstance(cause, ConnectionRefusedError):
-        return "nobody listens there"
+        return "connection refused"
     return (os.strerror(cause.errno) if cause.errno else "no connection").lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aistack.devices import CPU, Device
+from aistack.engines.torch_common import torch_device
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,10 @@ def test_what_is_not_a_device(text: str) -> None:
 def test_slots_on_one_processor_are_one_piece_of_hardware() -> None:
     assert Device.parse("cpu:0").hardware == Device.parse("cpu:1").hardware == CPU
     assert str(Device.parse("cuda:1").hardware) == "cuda:1"
+
+
+def test_pytorch_is_given_hardware_and_no_slot() -> None:
+    assert [str(torch_device(slot)) for slot in ("cpu:0", "cpu:1", "cuda:1")] == ["cpu", "cpu", "cuda:1"]
 
 
 def test_auto_is_the_first_card_or_the_processor() -> None:

@@ -20,7 +20,7 @@ async def test_hubs() -> None:
     assert (found.state, found.says) == (FindingState.WORKS, f"answers at {hub.url}")
     (found,) = await doctor_net.hubs(HF_ONLY, {"HF_ENDPOINT": NOWHERE})
     assert found.state is FindingState.BROKEN
-    assert "nobody listens there" in found.says
+    assert "connection refused" in found.says
     (found,) = await doctor_net.hubs(HF_ONLY, {"HF_ENDPOINT": NOWHERE, "HF_HUB_OFFLINE": "1"})
     assert found.state is FindingState.NOTE and "HF_HUB_OFFLINE" in found.says
 
@@ -45,8 +45,8 @@ async def test_servers_that_do_not() -> None:
     named = Config(ollama=OllamaSection(url=NOWHERE), qwen_tts=QwenTtsSection(url=NOWHERE))
     for found in await doctor_net.upstream_findings(named):
         assert found.state is FindingState.BROKEN
-        assert f"does not answer at {NOWHERE} (nobody listens there)" in found.says
-    absent = doctor_net._absent("Ollama", "chat", NOWHERE, "nobody listens there", False)
+        assert f"does not answer at {NOWHERE} (connection refused)" in found.says
+    absent = doctor_net._absent("Ollama", "chat", NOWHERE, "connection refused", False)
     assert absent.state is FindingState.NOTE
 
 

@@ -139,3 +139,21 @@ def construct_or_raise(dotted: str) -> None:
 def test_ours_come_first_in_the_order_of_their_table() -> None:
     given = {"zebra": "z:Z", "sphinx": "s:S", "whisper": "w:W", "ant": "a:A"}
     assert list(in_order(given)) == ["whisper", "sphinx", "zebra", "ant"]
+
+
+async def test_an_engine_without_a_route_is_not_offered(publish: Publish) -> None:
+    class Voice(Made):
+        def models(self) -> tuple[OfferedModel, ...]:
+            return (OfferedModel("voice-1", "x", "tts"),)
+
+    class ByTag(Made):
+        def models(self) -> tuple[OfferedModel, ...]:
+            return ()
+
+    engines = {"voice": publish(Voice), "tags": publish(ByTag), "made": publish(Made)}
+    every = Inventory(Config(), engines=engines, environ={})
+    assert set((await every.facts()).engines) == {"voice", "tags", "made"}
+    no_speech = Inventory(Config(), engines=engines, capabilities=("asr",), environ={})
+    assert set((await no_speech.facts()).engines) == {"tags", "made"}
+    with pytest.raises(KeyError):
+        no_speech.engine("voice")
