@@ -8,10 +8,13 @@ words were collected from the libraries' own failures (tests provoke those that 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+from aistack.engines.base import EngineInfo, missing
 from aistack.engines.out_of_memory import chain, is_out_of_memory, type_names
-from aistack.errors import Code, ErrorKind, Fault, out_of_memory
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
 from aistack.weights.hub import offline
 
 CUDA_WORDS = ("cuda", "cublas", "cudnn", "libcu", "no kernel image", "nvrtc")
@@ -71,6 +74,25 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     if is_out_of_memory(exc):
         return out_of_memory(provider, "load the model")
     return Fault(ErrorKind.NETWORK, Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
+
+
+Explain = Callable[[BaseException, str, Mapping[str, str]], Fault]
+
+
+@contextmanager
+def loading(engine: EngineInfo, explain: Explain = load_fault) -> Iterator[None]:
+    """How an engine loads or fetches: every exception of the block leaves it as a BackendFault.
+
+    `explain` words those of libraries.
+    """
+    try:
+        yield
+    except BackendFault:
+        raise
+    except ModuleNotFoundError as exc:
+        raise BackendFault(missing(engine)) from exc
+    except Exception as exc:  # libraries raise whatever they like, down to Exception itself
+        raise BackendFault(explain(exc, engine.provider, os.environ)) from exc
 
 
 def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:

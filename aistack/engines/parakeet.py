@@ -25,12 +25,11 @@ from typing import Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest, Word
 from aistack.devices import Device
-from aistack.engines.audio.decode import Audio
+from aistack.engines.audio.decode import Audio, SignsOfLife
 from aistack.engines.audio.samples import RATE, AudioPiece, padded
-from aistack.engines.audio.signs_of_life import SignsOfLife
 from aistack.engines.audio.windows import Cut, windows
 from aistack.engines.base import AutoRules, CancelToken, EngineDefaults, OfferedModel, Yielded
-from aistack.engines.loading import loading
+from aistack.engines.causes import loading
 from aistack.engines.text.sentences import segments
 from aistack.engines.text.stitch import ordered, stitched
 from aistack.engines.torch_common import (

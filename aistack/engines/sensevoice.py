@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
 from aistack.devices import Device
-from aistack.engines.audio.decode import Audio, pieces
+from aistack.engines.audio.decode import Audio, SignsOfLife, pieces
 from aistack.engines.audio.samples import RATE, AudioPiece, padded
-from aistack.engines.audio.signs_of_life import SignsOfLife
 from aistack.engines.base import AutoRules, CancelToken, EngineDefaults, OfferedModel, Yielded
-from aistack.engines.loading import loading
+from aistack.engines.causes import loading
 from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.engines.sensevoice_files import MODEL, VAD, directory_of, is_here, lacks_weights
 from aistack.engines.text.rich_text import LANGUAGES, Placed, parse_rich_text, placed

@@ -12,12 +12,10 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from aistack.chunks import ModelSpec, Report, Segment, Transcript, TranscriptionRequest, Word
-from aistack.engines.audio.decode import Audio
+from aistack.engines.audio.decode import Audio, SignsOfLife
 from aistack.engines.audio.samples import RATE
-from aistack.engines.audio.signs_of_life import SignsOfLife
 from aistack.engines.base import AutoRules, CancelToken, EngineDefaults, OfferedModel, Yielded
-from aistack.engines.causes import kind_of_library
-from aistack.engines.loading import loading
+from aistack.engines.causes import kind_of_library, loading
 from aistack.errors import ErrorKind
 
 if TYPE_CHECKING:

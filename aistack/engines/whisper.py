@@ -20,9 +20,8 @@ from attrs import evolve
 
 from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest
 from aistack.devices import Device
-from aistack.engines.audio.decode import Audio, pieces
+from aistack.engines.audio.decode import Audio, SignsOfLife, pieces
 from aistack.engines.audio.samples import AudioPiece
-from aistack.engines.audio.signs_of_life import SignsOfLife
 from aistack.engines.base import (
     AutoRules,
     CancelToken,
@@ -31,8 +30,7 @@ from aistack.engines.base import (
     OperatorModels,
     Yielded,
 )
-from aistack.engines.causes import kind_of_library
-from aistack.engines.loading import loading
+from aistack.engines.causes import kind_of_library, loading
 from aistack.engines.whisper_segments import Order, mapped
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
 from aistack.weights import cache, hub

@@ -29,7 +29,7 @@ from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
 from aistack.chunks import Progress, TranscriptionRequest, from_frame, to_frame  # noqa: E402
-from aistack.engines.loading import loading  # noqa: E402
+from aistack.engines.causes import loading  # noqa: E402
 from aistack.engines.segments import as_one, spaced  # noqa: E402
 from aistack.errors import fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402

@@ -121,6 +121,24 @@ class Audio:
             raise unusable_audio("The file holds no sound: its audio is 0 seconds long.", self._provider)
 
 
+class SignsOfLife:
+    """Progress while a run has nothing else to yield, since silence is taken for a hang.
+
+    One for every `every_s` seconds of audio that were decoded since the last.
+    """
+
+    def __init__(self, audio: Audio, every_s: float) -> None:
+        self._audio = audio
+        self._every_s = every_s
+        self._last = 0.0
+
+    def due(self, done: float) -> Iterator[Progress]:
+        """The sign that is due now, if one is; `done` is how much was worked on, in seconds."""
+        if self._audio.seconds >= self._last + self._every_s:
+            self._last = self._audio.seconds
+            yield self._audio.progress(done)
+
+
 def _declared(container: Any, stream: Any) -> float:
     """The length that the file claims, in seconds; 0 if it claims none."""
     if container.duration and container.duration > 0:
