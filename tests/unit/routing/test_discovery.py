@@ -12,7 +12,8 @@ import structlog
 
 from aistack.chunks import ModelSpec
 from aistack.config import Config
-from aistack.engines.base import AutoRules, EngineDefaults, OfferedModel
+from aistack.engines import ENGINES, SCRIPTED
+from aistack.engines.base import AutoRules, EngineDefaults, EngineInfo, OfferedModel
 from aistack.routing.discovery import construct, in_order
 from aistack.routing.inventory import Inventory
 
@@ -157,3 +158,11 @@ async def test_an_engine_without_a_route_is_not_offered(publish: Publish) -> Non
     assert set((await no_speech.facts()).engines) == {"tags", "made"}
     with pytest.raises(KeyError):
         no_speech.engine("voice")
+
+
+@pytest.mark.parametrize(("name", "dotted"), (ENGINES | SCRIPTED).items())
+def test_every_engine_of_ours_says_all_that_is_asked(name: str, dotted: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        engine = construct(name, dotted)
+    assert isinstance(engine, EngineInfo) and engine.name == name
+    assert lines == []
