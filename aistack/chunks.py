@@ -33,13 +33,15 @@ class Vram(Enum):
 class ModelSpec:
     """What to load: the public id, where the engine finds it, and the engine's own options.
 
-    `source` is what the engine's library is given: a size, a hub id, or a directory.
+    `source` is what the engine's library is given: a size, a hub id, or a directory. `slot` is the
+    number of the slot it is loaded into.
     """
 
     id: str
     source: str
     device: str = "cpu"
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    slot: int = 0
 
 
 @frozen

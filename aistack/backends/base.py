@@ -1,20 +1,17 @@
-"""The old name of `aistack.engines.base`. Goes with the next release."""
+"""The old name of `aistack.engines.base`. Goes with the next release.
+
+`ModelCard` is now `OfferedModel`; an engine with `cards` instead of `models` works as long as this does
+(`backends.adapter`).
+"""
 
 from __future__ import annotations
 
 import warnings
 
 from aistack.chunks import Report
-from aistack.engines.base import (
-    CancelToken,
-    Engine,
-    ModelCard,
-    Relay,
-    Yielded,
-    as_one,
-    missing,
-    spaced,
-)
+from aistack.engines.base import CancelToken, Engine, Relay, Yielded, missing
+from aistack.engines.base import OfferedModel as ModelCard
+from aistack.engines.segments import as_one, spaced
 
 __all__ = [
     "CancelToken",

@@ -63,13 +63,13 @@ async def _looked(config: Config, looking: Looking) -> list[Finding]:
 
     async def quick() -> list[Finding]:
         parts = await asyncio.gather(
-            doctor_engines.audio(),
+            doctor_engines.audio_findings(),
             asyncio.to_thread(doctor_machine.disk, config, os.environ),
             doctor_machine.ports(config),
             doctor_net.hubs(config, os.environ),
-            doctor_net.upstreams(config),
+            doctor_net.upstream_findings(config),
         )
-        known = [*doctor_config.named(config, facts), *doctor_config.models(facts), *cards]
+        known = [*doctor_config.named(config, facts), *doctor_config.model_findings(facts), *cards]
         found = [*known, *(finding for part in parts for finding in part)]
         looking.found(found)
         looking.rest_is_engines()

@@ -22,17 +22,17 @@ from aistack.cli.loop import run
 from aistack.cli.output import quiet_logs
 from aistack.config import Config
 from aistack.config.load import LoadedConfig
-from aistack.errors import BackendFault, Code
+from aistack.errors import BackendFault, Code, Fault
 from aistack.jobs.model import Resident
 from aistack.observe import log
 from aistack.observe.terminal import plain
 from aistack.observe.units import file_size, percent
-from aistack.routing import choose as routing
-from aistack.routing.choose import Facts
-from aistack.routing.inventory import Inventory, real_engines
+from aistack.routing.choose import choose_model
+from aistack.routing.discovery import real_engines
+from aistack.routing.facts import Facts
+from aistack.routing.inventory import Inventory
 from aistack.run.fetching import fetch
 from aistack.service.assembly import settings_of
-from aistack.weights.whisper_sizes import SIZES
 
 EVERY_S = 5.0
 EVERY_SHARE = 0.1
@@ -112,20 +112,28 @@ def _found(
 def _wanted(name: str, inventory: Inventory, facts: Facts) -> PullTarget:
     """One name. Raises BackendFault as routing does: unknown, or its engine is not installed."""
     for engine, of in facts.engines.items():
-        for card in of.cards:
-            if card.capability != "asr" and card.id.lower() == name.lower():
-                return PullTarget(name, Resident(engine, card.id), INSIDE)
-    route = routing.choose(name, None, False, evolve(facts, fetchable=True)).route
-    resident = Resident(route.backend, route.model)
-    if not hasattr(inventory.engine(resident.backend), "fetch"):
+        for model in of.listed:
+            if model.capability != "asr" and model.id.lower() == name.lower():
+                return PullTarget(name, Resident(engine, model.id), INSIDE)
+    resident = choose_model(name, None, False, evolve(facts, fetchable=True)).route.resident
+    of = facts.engines[resident.backend]
+    here = resident.model in facts.on_disk
+    if not of.fetches:
+        if not here:
+            raise BackendFault(_nowhere(of.provider, resident.model))
         return PullTarget(name, resident, INSIDE)
-    if resident.model not in facts.on_disk:
+    if not here:
         return PullTarget(name, resident)
     source = inventory.spec(resident, "cpu").source
-    own = source not in SIZES and os.path.exists(source)
+    own = source != of.model(resident.model).source and os.path.exists(source)
     return PullTarget(
         name, resident, f"read from {source}; nothing to download." if own else "already here."
     )
+
+
+def _nowhere(provider: str, model: str) -> Fault:
+    message = f"The model files of {model} are not on this machine, and {provider} cannot download them."
+    return Fault(Code.MODEL_LOAD_FAILED, message, provider)
 
 
 INSIDE = "comes with its package; nothing to download."

@@ -40,9 +40,9 @@ _log = structlog.get_logger("aistack.cli")
 
 async def _service(config: Config, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
     """The service, imported now."""
-    from aistack.service.serve import serve
+    from aistack.service.serve import run_service
 
-    await serve(config, fake=fake, ready=ready, stop=stop)
+    await run_service(config, fake=fake, ready=ready, stop=stop)
 
 
 def serve(args: argparse.Namespace, loaded: LoadedConfig) -> int:

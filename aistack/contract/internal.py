@@ -24,7 +24,8 @@ TOKENS_MAX = 4096
 TAG_MAX = 100
 _PLAIN = r"[^\x00-\x1f\x7f/\\:"
 TAG = rf"^(?!tokenizer$)(?!.*\.\.){_PLAIN}. ~-]({_PLAIN}]*{_PLAIN}. ])?$"
-"""The plain name of a folder. (Characters that cannot be printed are refused too.)"""
+"""The plain name of a folder; not `tokenizer`, where nanochat keeps what its checkpoints share.
+(Characters that cannot be printed are refused too.)"""
 
 
 @frozen(kw_only=True)

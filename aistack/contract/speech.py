@@ -34,10 +34,11 @@ SPEED_MIN, SPEED_MAX = 0.25, 4.0
 EMBEDDED_ID = "espeak-ng"
 """The id of the embedded voice in /v1/models."""
 
-STAND_IN = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts"})
-"""Ids that the embedded voice serves as well while the container is down."""
+OPENAI_SPEECH_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""Ids that clients are hard-wired to: the container answers them, and the embedded voice while the
+container is down."""
 
-VOICES: Mapping[str, str] = {
+OPENAI_VOICES: Mapping[str, str] = {
     "alloy": "f2",
     "ash": "m3",
     "ballad": "Gene",
@@ -52,7 +53,7 @@ VOICES: Mapping[str, str] = {
     "shimmer": "Alicia",
     "verse": "m4",
 }
-"""OpenAI's voices, each as its own variant of the voice of any language."""
+"""OpenAI's voices. For the embedded voice, each is its own variant of the voice of any language."""
 
 DEFAULT_VOICE = "alloy"
 DEFAULT_LANGUAGE = "en-us"
@@ -76,7 +77,7 @@ LANGUAGES: Mapping[str, str] = {
 
 def embedded_answers(model: str, container_up: bool) -> bool:
     """Whether the embedded voice, if installed, serves this model."""
-    return model == EMBEDDED_ID or (model in STAND_IN and not container_up)
+    return model == EMBEDDED_ID or (model in OPENAI_SPEECH_MODELS and not container_up)
 
 
 @frozen(kw_only=True)

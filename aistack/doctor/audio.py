@@ -12,8 +12,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-from aistack.engines.audio.decode import RATE, Audio
+from aistack.engines.audio.decode import Audio
 from aistack.engines.audio.encode import AudioOut
+from aistack.engines.audio.samples import RATE
 
 SAMPLE_S = 0.5
 

@@ -10,8 +10,8 @@ from aistack.config import Config
 from aistack.config.load import ConfigError, LoadedConfig, load_config
 from aistack.doctor.findings import Finding, FindingState
 from aistack.errors import BackendFault
-from aistack.routing import choose as routing
-from aistack.routing.choose import Facts
+from aistack.routing.choose import choose_model
+from aistack.routing.facts import Facts
 from aistack.weights.whisper import lacking
 
 
@@ -79,7 +79,7 @@ def _local(model: str, folder: Path) -> Finding:
 
 def _preload(model: str, facts: Facts) -> Finding:
     try:
-        chosen = routing.choose(model, None, False, evolve(facts, fetchable=True))
+        chosen = choose_model(model, None, False, evolve(facts, fetchable=True))
     except BackendFault as exc:
         return Finding("Configuration", "slots.preload", FindingState.BROKEN, exc.fault.message)
     return Finding("Configuration", "slots.preload", FindingState.WORKS, chosen.model_id)
@@ -91,20 +91,23 @@ def _folder(name: str, folder: Path) -> Finding:
     return Finding("Configuration", name, FindingState.WORKS, str(folder))
 
 
-def models(facts: Facts) -> list[Finding]:
+def model_findings(facts: Facts) -> list[Finding]:
     """Which models of the installed engines are on the disk."""
-    cards = [
-        card.id
+    listed = {
+        model.id: of.fetches
         for of in facts.engines.values()
         if of.installed
-        for card in of.cards
-        if card.capability == "asr"
-    ]
+        for model in of.listed
+        if model.capability == "asr"
+    }
     found = []
-    for model in [*cards, *sorted(facts.on_disk - set(cards))]:
+    for model in [*listed, *sorted(facts.on_disk - listed.keys())]:
         if model in facts.on_disk:
             found.append(Finding("Models", model, FindingState.WORKS, "on the disk"))
-        else:
+        elif listed[model]:
             says = "not on the disk; downloaded when first used, or now with:"
             found.append(Finding("Models", model, FindingState.MISSING, says, f"aistack pull {model}"))
+        else:
+            says = "its weights are not on this machine, and its engine cannot fetch them"
+            found.append(Finding("Models", model, FindingState.MISSING, says))
     return found

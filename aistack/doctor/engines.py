@@ -16,9 +16,12 @@ from attrs import frozen
 from aistack import __version__
 from aistack.config import Config
 from aistack.config.installing import here, libraries, ourselves
+from aistack.config.sections import engine_section
+from aistack.contract.devices import Device
 from aistack.doctor.findings import Finding, FindingState
-from aistack.engines.base import Engine
-from aistack.routing.inventory import Inventory, interpreter, real_engines
+from aistack.engines.base import EngineInfo
+from aistack.routing.discovery import real_engines
+from aistack.routing.inventory import Inventory
 
 LOAD_S = 180.0
 """How long the libraries of one engine may take to load: NeMo needs 20 s, more on a busy machine."""
@@ -64,7 +67,7 @@ async def engines(
                 f"the module {target.partition(':')[0]} cannot be imported; the log of `serve` says why"
             )
             return Finding("Engines", name, FindingState.BROKEN, says)
-        own = interpreter(config, name)
+        own = engine_section(config, name).python
         async with turn:
             begun(engine.provider)
             probed = await probe(own or sys.executable, target)
@@ -89,7 +92,7 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
         engine.provider
         for name in real_engines()
         if name not in config.engines.disabled and (engine := _offered(inventory, name)) is not None
-        if any(card.capability == "asr" for card in engine.cards())
+        if any(model.capability == "asr" for model in engine.models())
     }
     if any(finding.name in asr and finding.state is FindingState.WORKS for finding in found):
         return []
@@ -97,14 +100,14 @@ def _none_works(found: list[Finding], inventory: Inventory, config: Config) -> l
     return [Finding("Engines", "all", FindingState.BROKEN, says, here(libraries("faster-whisper")))]
 
 
-def _offered(inventory: Inventory, name: str) -> Engine | None:
+def _offered(inventory: Inventory, name: str) -> EngineInfo | None:
     try:
         return inventory.engine(name)
     except KeyError:
         return None
 
 
-async def audio() -> list[Finding]:
+async def audio_findings() -> list[Finding]:
     """Whether audio can be read and written."""
     probes = await asyncio.gather(*(probe(sys.executable, target) for target in AUDIO.values()))
     found = []
@@ -120,7 +123,9 @@ async def audio() -> list[Finding]:
     return found
 
 
-def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[str, ...]) -> Finding:
+def judged(
+    engine: EngineInfo, probed: Probed, own: str, card: bool, devices: tuple[str, ...]
+) -> Finding:
     """What a probe's result means for the engine; `own` is its configured interpreter."""
     told, name = probed.found, engine.provider
     elsewhere = f" (in {own})" if own else ""
@@ -146,7 +151,7 @@ def judged(engine: Engine, probed: Probed, own: str, card: bool, devices: tuple[
     says = f"{_versions(told)}, loaded in {told['seconds']:g} s{elsewhere}"
     if told["cuda"] is not None:
         says += ", uses the GPU" if told["cuda"] else ", runs on the CPU"
-        named = any(each.startswith("cuda") for each in devices)
+        named = any(Device.parse(each).is_cuda for each in devices)
         if not told["cuda"] and (named or (card and "auto" in devices)):
             state = FindingState.BROKEN if named else FindingState.NOTE
             help_ = "install its libraries in a build for CUDA to use the GPU"

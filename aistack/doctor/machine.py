@@ -17,11 +17,11 @@ from aistack.config import Config
 from aistack.config.addresses import is_nowhere, parse_address, url_of
 from aistack.config.installing import here, libraries
 from aistack.config.units import GiB, MiB
+from aistack.contract.devices import Device
 from aistack.doctor.findings import Finding, FindingState
 from aistack.observe.units import memory_size
-from aistack.run.nvml import Absence, Driver, NoGpu, driver, index_of
-from aistack.weights.hub import modelscope_cache
-from aistack.weights.whisper import cache_dir
+from aistack.run.nvml import Absence, Driver, NoGpu, driver
+from aistack.weights.cache import huggingface_cache, modelscope_cache
 
 LOW = 3 * GiB
 """Less free space than this is reported: Parakeet alone takes 2.3."""
@@ -33,7 +33,7 @@ DRIVER = "https://www.nvidia.com/drivers"
 
 def cards(devices: tuple[str, ...]) -> list[Finding]:
     """NVIDIA GPUs, from the driver's own library; `devices` are the configured slots. Blocks briefly."""
-    wanted = [device for device in devices if device.startswith("cuda")]
+    wanted = [device for device in devices if Device.parse(device).is_cuda]
     absent = FindingState.BROKEN if wanted else FindingState.NOTE
     because = f"; slots.devices names {', '.join(wanted)}" if wanted else "; the CPU is used"
 
@@ -67,7 +67,7 @@ def _each(there: Driver, wanted: list[str]) -> list[Finding]:
         facts = {"name": name, "free": memory.free, "total": memory.total, "driver": version}
         found.append(Finding("GPUs", f"cuda:{index}", FindingState.WORKS, says, facts=facts))
     for device in wanted if found else ():
-        if index_of(device) >= count:
+        if Device.parse(device).number >= count:
             says = f"slots.devices names it, but the last one is cuda:{count - 1}"
             found.append(Finding("GPUs", device, FindingState.BROKEN, says))
     return found
@@ -78,7 +78,7 @@ def _each(there: Driver, wanted: list[str]) -> list[Finding]:
 
 def disk(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     """Free space for model files and for uploads."""
-    places = {"models (Hugging Face)": cache_dir(environ)}
+    places = {"models (Hugging Face)": huggingface_cache(environ)}
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
         places["models (ModelScope)"] = modelscope_cache(environ)
     found = [_room(name, folder, needed=False) for name, folder in places.items()]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +12,16 @@ import aiohttp
 from aistack.config import Config
 from aistack.config.backends import OllamaSection, QwenTtsSection
 from aistack.doctor.findings import Finding, FindingState
-from aistack.routing.inventory import HUB, offline
+from aistack.weights.hub import offline
+from aistack.weights.hub_probe import (
+    HUGGINGFACE,
+    MODELSCOPE,
+    chosen_endpoint,
+    reason_of,
+    why_unreachable,
+)
 
 ASK_S = 5.0
-MODELSCOPE = "https://www.modelscope.cn"
 
 
 async def hubs(config: Config, environ: Mapping[str, str]) -> list[Finding]:
@@ -25,34 +29,33 @@ async def hubs(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     if offline(environ):
         says = "downloads are off (HF_HUB_OFFLINE): only models on the disk can be used"
         return [Finding("Model hubs", "Hugging Face", FindingState.NOTE, says)]
-    asked = [_hub("Hugging Face", environ.get("HF_ENDPOINT", "").strip(), HUB)]
+    looks = [_hub("Hugging Face", chosen_endpoint(environ), HUGGINGFACE)]
     if config.sensevoice.hub == "ms" and importlib.util.find_spec("modelscope") is not None:
         named = environ.get("MODELSCOPE_ENDPOINT", "").strip()
-        asked.append(_hub("ModelScope", named, MODELSCOPE))
-    return list(await asyncio.gather(*asked))
+        looks.append(_hub("ModelScope", named, MODELSCOPE))
+    return list(await asyncio.gather(*looks))
 
 
 async def _hub(name: str, named: str, usual: str) -> Finding:
     url = named or usual
-    status, _, why = await _asked("HEAD", url)
-    if status and status < 500 and status not in (401, 403, 407):
+    why = await why_unreachable(url, ASK_S)
+    if not why:
         return Finding("Model hubs", name, FindingState.WORKS, f"answers at {url}")
-    why = why or f"status {status}"
     says = f"cannot be reached at {url} ({why}): only models on the disk can be used"
     return Finding("Model hubs", name, FindingState.BROKEN if named else FindingState.NOTE, says)
 
 
-async def upstreams(config: Config) -> list[Finding]:
+async def upstream_findings(config: Config) -> list[Finding]:
     """Ollama and the speech container. Broken only if their address is configured: both are optional."""
     return list(await asyncio.gather(_ollama(config.ollama), _speech(config.qwen_tts)))
 
 
 async def _ollama(section: OllamaSection) -> Finding:
     url = section.url.rstrip("/")
-    status, version, why = await _asked("GET", f"{url}/api/version")
+    status, version, why = await _get(f"{url}/api/version")
     if status != 200 or not isinstance(version, dict) or "version" not in version:
         return _absent("Ollama", "chat", url, why or f"status {status}", url != OllamaSection().url)
-    _, tags, _ = await _asked("GET", f"{url}/api/tags")
+    _, tags, _ = await _get(f"{url}/api/tags")
     names = [model.get("name") for model in tags.get("models", ())] if isinstance(tags, dict) else []
     says = f"{version['version']} at {url}, {len(names)} models"
     facts = {"url": url, "version": version["version"], "models": names}
@@ -63,7 +66,7 @@ async def _ollama(section: OllamaSection) -> Finding:
 
 async def _speech(section: QwenTtsSection) -> Finding:
     url = section.url.rstrip("/")
-    status, _, why = await _asked("GET", f"{url}/health")
+    status, _, why = await _get(f"{url}/health")
     if status != 200:
         return _absent(
             "Qwen3-TTS", "speech", url, why or f"status {status}", url != QwenTtsSection().url
@@ -79,33 +82,17 @@ def _absent(name: str, use: str, url: str, why: str, configured: bool) -> Findin
     return Finding("Other servers", name, state, says, facts={"url": url})
 
 
-async def _asked(method: str, url: str) -> tuple[int, Any, str]:
+async def _get(url: str) -> tuple[int, Any, str]:
     """One bounded request: status (0: no answer), the JSON body if any, and why there was no answer."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=method == "HEAD") as session,
-            session.request(method, url, allow_redirects=False) as answer,
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, allow_redirects=False) as answer,
         ):
-            if method == "HEAD":
-                return answer.status, None, ""
             try:
                 return answer.status, await answer.json(encoding="utf-8", content_type=None), ""
             except ValueError:
                 return answer.status, None, ""
-    except TimeoutError:
-        return 0, None, f"no answer within {ASK_S:g} s"
-    except aiohttp.InvalidURL:
-        return 0, None, "not a valid URL"
-    except aiohttp.ClientConnectorError as exc:
-        return 0, None, _why(exc.os_error)
-    except (aiohttp.ClientError, ValueError) as exc:
-        return 0, None, type(exc).__name__
-
-
-def _why(exc: OSError) -> str:
-    if isinstance(exc, socket.gaierror):
-        return "the host name cannot be resolved"
-    if isinstance(exc, ConnectionRefusedError):
-        return "connection refused"
-    return (os.strerror(exc.errno) if exc.errno else "no connection").lower()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
+        return 0, None, reason_of(exc, ASK_S)

@@ -1,4 +1,4 @@
-"""The backends there are. Adding one: its file, and its line here (or an entry point elsewhere)."""
+"""The engines there are. Adding one: its file, and its line here (or an entry point elsewhere)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ ENGINES: dict[str, str] = {
     "sphinx": "aistack.engines.sphinx:Sphinx",
     "espeak": "aistack.engines.espeak:Espeak",
     "nanochat": "aistack.engines.nanochat.engine:Nanochat",
-    "fake": "aistack.engines.fake:FakeEngine",
 }
-"""Engines (child processes) by name, in listing order; `fake` is offered only by `serve --fake`."""
+"""Engines (child processes) by name. Where several could serve, the first here does."""
+
+SCRIPTED: dict[str, str] = {"fake": "aistack.engines.fake:FakeEngine"}
+"""The engine of the tests; offered only by `serve --fake`, instead of all others."""

@@ -1,34 +1,40 @@
-"""The two protocols a backend fulfils, and what engines share.
+"""What an engine is: what it says of itself, and what its process does. And what a relay is.
 
 Backends know nothing of HTTP, slots or jobs. An Engine is plain, synchronous code that runs in a
-process of its own; a Relay is asynchronous and runs on the loop. A backend's module must import in
+process of its own; a Relay is asynchronous and runs on the loop. An engine is also constructed in the
+gateway's own process, which asks it only what `EngineInfo` has. So its module must import in
 milliseconds: heavy libraries are imported inside `warm` and `load`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Generator, Mapping
+from enum import Enum
+from typing import Protocol, TypeVar, runtime_checkable
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from aistack.chunks import (
     Chunk,
+    EngineRequest,
+    Head,
     ModelSpec,
-    Notice,
+    Piece,
     Progress,
     Report,
     Result,
-    Segment,
-    Transcript,
+    Tail,
     Vram,
-    Word,
-    separator,
 )
 from aistack.config.installing import here
 from aistack.errors import ErrorKind, Fault, not_installed
 
 Yielded = Chunk | Progress
+RelayItem = Head | Piece | Tail
+"""What a relay yields."""
+
+RequestT = TypeVar("RequestT", bound=EngineRequest, contravariant=True)
+UpstreamRequestT = TypeVar("UpstreamRequestT", contravariant=True)
 
 
 class CancelToken(Protocol):
@@ -37,12 +43,18 @@ class CancelToken(Protocol):
     def is_set(self) -> bool: ...
 
 
-@frozen
-class ModelCard:
-    """One model a backend offers, as `/v1/models` tells it.
+# --- what an engine says of itself -------------------------------------------------------------------
 
-    `languages` are primary subtags, empty where the question makes no sense; `max_seconds` is the
-    longest audio accepted, none for no limit; `created` is unix seconds.
+
+@frozen
+class OfferedModel:
+    """One model that an engine or a server offers, as `/v1/models` shows it.
+
+    `capability` is "asr", "tts" or "llm"; `languages` are primary subtags, empty where the question
+    makes no sense; `max_seconds` is the longest audio accepted, None for no limit; `created` is unix
+    seconds. `source` is what the engine's library is given for it (empty: the id), and `names` are what
+    else a client may call it, in lower case. A model that is not `listed` is still served to a
+    client that names it.
     """
 
     id: str
@@ -54,19 +66,63 @@ class ModelCard:
     word_timestamps: bool = True
     max_seconds: float | None = None
     created: int = 0
+    source: str = ""
+    names: tuple[str, ...] = ()
+    listed: bool = True
 
 
-class Engine(Protocol):
-    """A model runner of ours. Constructed with no arguments, in its child and in the gateway."""
+@frozen
+class AutoRules:
+    """What `model=auto` may use an engine for.
+
+    Without any rule it may serve the languages of its default model, after every engine that goes first
+    for them; among equals, engines of aistack come before those of other packages.
+
+    `first_for`: languages for which it goes first. `first_otherwise`: it goes first for all languages
+    of its own for which no engine does, and where there is no hint. `last_resort`: it serves only where
+    no other engine can, only its own languages or no hint, and never translates. `stand_ins`: ids, best
+    first, that may serve where only their weights are on the disk; `not_translating` are those of them
+    that answer in the language they hear.
+    """
+
+    first_for: tuple[str, ...] = ()
+    first_otherwise: bool = False
+    last_resort: bool = False
+    stand_ins: tuple[str, ...] = ()
+    not_translating: tuple[str, ...] = ()
+
+
+class OperatorModels(Enum):
+    """Which directories of weights the operator adds to the models of an engine."""
+
+    NONE = "none"
+    LOCAL = "models.local"
+    """Those in the setting `models.local`, by the id they are served under."""
+    TAGS = "inference.root"
+    """Those below the setting `inference.root`, by the folder's name: see `/models`."""
+
+
+@runtime_checkable
+class EngineInfo(Protocol):
+    """What the gateway asks an engine, in its own process. Constructed with no arguments."""
 
     name: str
-    """Key in ROLL, configuration and logs."""
+    """Key in `aistack.engines.ENGINES`, configuration and logs."""
     provider: str
     """What a consumer reads in `error.provider`."""
     requires: tuple[str, ...]
     """Top-level modules that must be importable."""
     kill_after_s: float
-    """How long a cancelled run may take to obey before its process is killed."""
+    """How long a cancelled run may take to stop before its process is killed."""
+    interleaves: bool
+    """Whether runs of two requests may take turns, segment by segment, in one process: `run` may be
+    called again while the generator of another run is suspended. False: one run at a time."""
+    auto: AutoRules
+    """What `model=auto` may use it for."""
+    family: str
+    """A word: any model name that contains it means the default model. Empty: there is none."""
+    operator_models: OperatorModels
+    """Which directories of weights the operator adds to `models`."""
 
     @property
     def install(self) -> str:
@@ -74,9 +130,42 @@ class Engine(Protocol):
         (`config.installing.here`)."""
         ...
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        """The models to list."""
+    def models(self) -> tuple[OfferedModel, ...]:
+        """The models it has, the default one first."""
         ...
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        """Whether `model` could be loaded without any network; it need not be one of `models`.
+
+        Milliseconds: looks at the disk, imports nothing. `model.options` are those of `load`.
+        """
+        ...
+
+
+class EngineDefaults:
+    """What most engines say of themselves: inherit it, and write down only what differs."""
+
+    requires: tuple[str, ...] = ()
+    kill_after_s: float = 1.0
+    interleaves: bool = False
+    auto: AutoRules = AutoRules()
+    family: str = ""
+    operator_models: OperatorModels = OperatorModels.NONE
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        """The weights come with the library: there is nothing to fetch."""
+        return True
+
+    def kind_of(self, exc: BaseException) -> ErrorKind | None:
+        """No exception is known: each is a bug, or its type says enough (MemoryError)."""
+        return None
+
+
+# --- what its process does ---------------------------------------------------------------------------
+
+
+class Engine(EngineInfo, Protocol[RequestT]):
+    """A model runner, for one type of request."""
 
     def warm(self) -> None:
         """Import the heavy libraries; nothing else."""
@@ -86,15 +175,16 @@ class Engine(Protocol):
         """Make the model ready. Raises whatever the library raises, or BackendFault."""
         ...
 
-    def run(self, request: Any, cancel: CancelToken) -> Generator[Yielded, None, Result]:
+    def run(self, request: RequestT, cancel: CancelToken) -> Generator[Yielded, None, Result]:
         """Yield chunks (and Progress) and return the result. Stops early once `cancel` is set."""
         ...
 
     def kind_of(self, exc: BaseException) -> ErrorKind | None:
-        """What kind a foreign exception is; none if this engine does not know it."""
+        """What kind a foreign exception is; None if this engine does not know it."""
         ...
 
 
+@runtime_checkable
 class Fetches(Protocol):
     """What an engine also has whose weights come from a hub."""
 
@@ -104,7 +194,7 @@ class Fetches(Protocol):
         ...
 
 
-class Relay(Protocol):
+class Relay(Protocol[UpstreamRequestT]):
     """Someone else's server, reached over HTTP. Runs on the loop; closing its generator cancels it."""
 
     name: str
@@ -115,7 +205,7 @@ class Relay(Protocol):
         """Where its memory is; a relay may learn this of its upstream."""
         ...
 
-    def run(self, request: Any) -> AsyncGenerator[Any, None]:
+    def run(self, request: UpstreamRequestT) -> AsyncGenerator[RelayItem, None]:
         """Yield Head, then Pieces; the last item may be a Tail. Raises BackendFault."""
         ...
 
@@ -126,70 +216,6 @@ class Relay(Protocol):
     def kind_of(self, exc: BaseException) -> ErrorKind | None: ...
 
 
-def missing(engine: Engine) -> Fault:
+def missing(engine: EngineInfo) -> Fault:
     """The 503 for a model whose library is not installed."""
     return not_installed(engine.provider, here(engine.install))
-
-
-def spaced(
-    run: Iterator[Yielded] | Generator[Yielded, None, Result],
-) -> Generator[Yielded, None, Result]:
-    """The same run with every segment's `lead` filled in, empty segments dropped, and the text joined.
-
-    The one place that decides what stands between two segments, so that joined deltas are the text
-    in every format.
-    """
-    texts: list[str] = []
-    before = ""
-    generator = iter(run)
-    try:
-        while True:
-            try:
-                item = next(generator)
-            except StopIteration as stop:
-                result: Result = stop.value
-                break
-            if isinstance(item, Segment):
-                text = item.text.strip()
-                if not text:
-                    continue
-                item = evolve(item, text=text, lead=separator(before, text))
-                texts.append(item.lead + text)
-                before = text
-            yield item
-    finally:
-        close = getattr(generator, "close", None)
-        if close is not None:
-            close()
-    if isinstance(result, Transcript):
-        return evolve(result, text="".join(texts), segments=len(texts))
-    return result
-
-
-def as_one(run: Generator[Yielded, None, Result], model: str) -> Generator[Yielded, None, Result]:
-    """Downgrade a run that cannot stream: the notice first, then one segment with the whole text."""
-    yield Notice(
-        "streaming_not_supported",
-        model,
-        f"{model} does not stream: the whole transcript comes as one event. "
-        "Models with supports_streaming in /v1/models do.",
-    )
-    texts: list[str] = []
-    words: list[Word] = []
-    while True:
-        try:
-            item = next(run)
-        except StopIteration as stop:
-            result: Result = stop.value
-            break
-        if isinstance(item, Segment):
-            text = item.text.strip()
-            if text:
-                texts.append(separator(texts[-1] if texts else "", text) + text)
-            words.extend(item.words or ())
-        else:
-            yield item
-    end = result.duration if isinstance(result, Transcript) else 0.0
-    if texts:
-        yield Segment(0.0, end, "".join(texts), tuple(words))
-    return result

@@ -8,22 +8,14 @@ words were collected from the libraries' own failures (tests provoke those that 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from aistack.errors import Code, ErrorKind, Fault, out_of_memory
-
-MEMORY_WORDS = (
-    "out of memory",
-    "alloc_failed",
-    "bad_alloc",
-    "failed to allocate",
-    "cannot allocate memory",
-    "memory allocation",
-    "failed to map segment from shared object",  # the loader, for a library imported late
-)
-
-THREAD_WORDS = ("resource temporarily unavailable", "can't start new thread")
-"""A thread could not be started: there was no room for its stack."""
+from aistack.engines.base import EngineInfo, missing
+from aistack.engines.out_of_memory import chain, is_out_of_memory, type_names
+from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
+from aistack.weights.hub import offline
 
 CUDA_WORDS = ("cuda", "cublas", "cudnn", "libcu", "no kernel image", "nvrtc")
 
@@ -58,52 +50,21 @@ HUB_NAMES = frozenset(
 )
 
 
-def _names(exc: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(exc).__mro__}
-
-
-def chain(exc: BaseException | None) -> list[BaseException]:
-    """An exception and what caused it, nearest first."""
-    found: list[BaseException] = []
-    while exc is not None and exc not in found:
-        found.append(exc)
-        exc = exc.__cause__ or exc.__context__
-    return found
-
-
-def _says(exc: BaseException, words: tuple[str, ...]) -> bool:
+def _contains(exc: BaseException, words: tuple[str, ...]) -> bool:
     text = str(exc).lower()
     return any(word in text for word in words)
-
-
-def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether memory ran out, on the card or in the machine, here or in what led to this exception.
-
-    What led to it counts because libraries try something else then, and fail at that.
-    """
-    return any(map(tells_of_memory, chain(exc)))
-
-
-def tells_of_memory(exc: BaseException) -> bool:
-    """The same for one exception, whatever led to it."""
-    if isinstance(exc, MemoryError):
-        return True
-    if isinstance(exc, RuntimeError) and _says(exc, THREAD_WORDS):
-        return True
-    told = isinstance(exc, RuntimeError | OSError | ImportError) or "RuntimeException" in _names(exc)
-    return told and _says(exc, MEMORY_WORDS)  # ONNX Runtime's RuntimeException is no RuntimeError
 
 
 def kind_of_library(exc: BaseException) -> ErrorKind | None:
     """The kind of an exception out of faster-whisper, CTranslate2, PyAV, the hub or PocketSphinx."""
     if is_out_of_memory(exc):
         return ErrorKind.OVERFLOW
-    names = _names(exc)
+    names = type_names(exc)
     if names & HUB_NAMES:
         return ErrorKind.NETWORK
     if "FFmpegError" in names:
         return None if isinstance(exc, OSError) else ErrorKind.MALFORMED
-    if isinstance(exc, RuntimeError) and _says(exc, DAMAGED_WORDS + UNUSABLE_WORDS):
+    if isinstance(exc, RuntimeError) and _contains(exc, DAMAGED_WORDS + UNUSABLE_WORDS):
         return ErrorKind.NETWORK
     return None
 
@@ -115,6 +76,25 @@ def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) ->
     return Fault(Code.MODEL_LOAD_FAILED, _sentence(exc, environ), provider)
 
 
+Explain = Callable[[BaseException, str, Mapping[str, str]], Fault]
+
+
+@contextmanager
+def loading(engine: EngineInfo, explain: Explain = load_fault) -> Iterator[None]:
+    """How an engine loads or fetches: every exception of the block leaves it as a BackendFault.
+
+    `explain` words those of libraries.
+    """
+    try:
+        yield
+    except BackendFault:
+        raise
+    except ModuleNotFoundError as exc:
+        raise BackendFault(missing(engine)) from exc
+    except Exception as exc:  # libraries raise whatever they like, down to Exception itself
+        raise BackendFault(explain(exc, engine.provider, os.environ)) from exc
+
+
 def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
     causes = chain(exc)
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
@@ -122,7 +102,7 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
         return "The model could not be downloaded: there is no space left on the server's disk."
     if numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "The model could not be read or stored: a folder on the server is not accessible."
-    names = set().union(*(_names(cause) for cause in causes))
+    names = set().union(*(type_names(cause) for cause in causes))
     if "BrokenOff" in names:
         return (
             "The model could not be downloaded completely: the connection to the Hugging Face Hub broke "
@@ -145,21 +125,15 @@ def _sentence(exc: BaseException, environ: Mapping[str, str]) -> str:
         )
     if isinstance(exc, ImportError):
         return "The model could not be loaded: a library that the engine needs is broken on this server."
-    if isinstance(exc, ValueError) and _says(exc, ("compute type",)):
+    if isinstance(exc, ValueError) and _contains(exc, ("compute type",)):
         return "The model could not be loaded: this device does not support the configured compute type."
-    if isinstance(exc, ValueError) and _says(exc, ("device",)):
+    if isinstance(exc, ValueError) and _contains(exc, ("device",)):
         return "The model could not be loaded: the configured device is unknown."
-    if _says(exc, CUDA_WORDS):
+    if _contains(exc, CUDA_WORDS):
         return (
             "The model could not be loaded: CUDA does not work on this server (no such GPU, or the "
             "driver or a CUDA library is missing or too old)."
         )
-    if _says(exc, DAMAGED_WORDS) or type(exc) is Exception:  # tokenizers raises nothing finer
+    if _contains(exc, DAMAGED_WORDS) or type(exc) is Exception:  # tokenizers raises nothing finer
         return "The model could not be loaded: its files are damaged or incomplete."
     return "The model could not be loaded. The server's log has the cause under this request's id."
-
-
-def offline(environ: Mapping[str, str]) -> bool:
-    """Whether the environment forbids the Hugging Face library to use the network."""
-    value = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
-    return value.upper() in {"1", "ON", "YES", "TRUE"}

@@ -16,8 +16,8 @@ from typing import Any
 
 from aistack.chunks import ModelSpec, Piece, Progress, Report, SynthesisRequest, Tail
 from aistack.config.installing import libraries
-from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, VOICES
-from aistack.engines.base import CancelToken, ModelCard, Yielded
+from aistack.contract.speech import DEFAULT_LANGUAGE, EMBEDDED_ID, OPENAI_VOICES
+from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, Yielded
 from aistack.errors import BackendFault, Code, ErrorKind, malformed
 
 BLOCK_MS = 100
@@ -84,13 +84,12 @@ class Library:
             raise OSError(f"espeak_Synth: {error}")
 
 
-class Espeak:
+class Espeak(EngineDefaults):
     """The engine behind `espeak-ng`."""
 
     name = "espeak"
     provider = "eSpeak NG"
     requires: tuple[str, ...] = ("espeakng_loader", "av")
-    kill_after_s = 1.0
 
     def __init__(self) -> None:
         self._library: Library | None = None
@@ -99,8 +98,8 @@ class Espeak:
     def install(self) -> str:
         return libraries(extra="speech")
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (ModelCard(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)
+    def models(self) -> tuple[OfferedModel, ...]:
+        return (OfferedModel(EMBEDDED_ID, "espeak-ng", "tts", word_timestamps=False),)
 
     def warm(self) -> None:
         import av  # noqa: F401 - what a run needs
@@ -118,10 +117,10 @@ class Espeak:
         assert library is not None
         language, variant = voice_of(request)
         if not library.choose(f"{language}+{variant}" if variant else language):
-            raise BackendFault(_unknown(request, language, variant))
-        wanted = WORDS_PER_MINUTE * request.speed
-        own = min(max(wanted, RATE_MIN), RATE_MAX)
-        out = AudioOut(request.format, library.rate, wanted / own)
+            raise BackendFault(_unknown_voice(request, language, variant))
+        rate = WORDS_PER_MINUTE * request.speed
+        own = min(max(rate, RATE_MIN), RATE_MAX)
+        out = AudioOut(request.format, library.rate, rate / own)
         spoken = 0
         for samples in blocks(library, request.text, round(own), cancel):
             spoken += len(samples) // 2
@@ -138,19 +137,19 @@ class Espeak:
 def voice_of(request: SynthesisRequest) -> tuple[str, str]:
     """Language and variant: OpenAI's names are variants, anything else is a voice of the library."""
     language = request.language or DEFAULT_LANGUAGE
-    known = VOICES.get(request.voice.lower())
+    known = OPENAI_VOICES.get(request.voice.lower())
     if known is not None:
         return language, known
     own, _, variant = request.voice.partition("+")
     return own, variant
 
 
-def _unknown(request: SynthesisRequest, language: str, variant: str) -> Any:
+def _unknown_voice(request: SynthesisRequest, language: str, variant: str) -> Any:
     """The 400 for a voice, or a language, that the library does not have."""
-    of_openai = request.voice.lower() in VOICES
+    of_openai = request.voice.lower() in OPENAI_VOICES
     param = "language" if of_openai else "voice"
     value = language if of_openai else request.voice
-    known = ", ".join(sorted(VOICES))
+    known = ", ".join(sorted(OPENAI_VOICES))
     hint = "" if of_openai else f" Accepted are {known}, and a language such as de or de+f2."
     return malformed(f"Unknown {param}: {value}.{hint}", Code.INVALID_FIELD, param)
 
@@ -159,7 +158,7 @@ _END = object()
 
 
 def blocks(library: Library, text: str, rate: int, cancel: CancelToken) -> Iterator[bytes]:
-    """The samples as they are spoken. Stops within a block once `cancel` is set or nobody reads.
+    """The samples as they are spoken. Stops within a block once `cancel` is set or reading ends.
 
     Raises what the library raised.
     """

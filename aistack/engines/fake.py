@@ -3,11 +3,11 @@
 A fake engine takes the uploaded file as its script if it is a JSON list, one object an act:
 
     {"say": "text", "start": 0, "end": 1}   yield a segment
-    {"gate": "name"}                        tell the gate server, wait until it lets us pass
+    {"gate": "name"}                        name it to the gate server, wait until it lets us pass
     {"progress": [done, total]}             yield progress
     {"fail": "oom" | "malformed" | "network" | "bug"}
     {"crash": "kill" | "segv" | "exit"}     end the process in that way
-    {"hang": true | "name"}                 never come back, deaf to the token (told at a gate first)
+    {"hang": true | "name"}                 never come back, deaf to the token (says so at a gate first)
     {"print": "text"}                       write to stdout, as libraries do
     {"spam": n}                             n bytes of output without a line break
 
@@ -37,11 +37,11 @@ from aistack.chunks import (
     TranscriptionRequest,
     Word,
 )
-from aistack.engines.base import CancelToken, ModelCard, Yielded
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, unreadable_audio
+from aistack.engines.base import CancelToken, EngineDefaults, OfferedModel, Yielded
+from aistack.errors import BackendFault, Code, Fault, unreadable_audio
 
 GATE_S = 60.0
-"""A gate that nobody opens ends the wait: no test can hang for ever."""
+"""A gate that nobody opens ends the wait: no test can hang forever."""
 
 _FAILURES: dict[str, Exception] = {
     "oom": MemoryError("made up"),
@@ -62,7 +62,7 @@ def words_of(text: str, start: float, end: float) -> tuple[Word, ...]:
 
 
 def script_of(path: str) -> list[dict[str, Any]] | None:
-    """The acts in a file, or none if it is no script."""
+    """The acts in a file; None if it is not a script."""
     try:
         acts = json.loads(Path(path).read_bytes())
     except (ValueError, UnicodeDecodeError):
@@ -70,18 +70,16 @@ def script_of(path: str) -> list[dict[str, Any]] | None:
     return acts if isinstance(acts, list) else None
 
 
-class FakeEngine:
+class FakeEngine(EngineDefaults):
     """An ASR engine that plays a script."""
 
     name = "fake"
     provider = "Fake"
-    requires: tuple[str, ...] = ()
     install = "nothing to install"
-    kill_after_s = 1.0
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return tuple(
-            ModelCard(model, "aistack", "asr", ("en", "de", "zh"), streams, translate=True)
+            OfferedModel(model, "aistack", "asr", ("en", "de", "zh"), streams, translate=True)
             for model, streams in (("fake-small", True), ("fake-large", True), ("fake-whole", False))
         )
 
@@ -113,9 +111,6 @@ class FakeEngine:
             if item is not None:
                 yield item
         return Transcript(request.language or "en", end)
-
-    def kind_of(self, exc: BaseException) -> ErrorKind | None:
-        return None
 
     def _act(self, act: dict[str, Any], cancel: CancelToken | None) -> Yielded | None:
         match act:
@@ -153,7 +148,7 @@ def crash(how: str) -> None:
 
 
 def pass_gate(name: str, cancel: CancelToken | None) -> None:
-    """Say that we are here, and wait to be let through (or told to stop)."""
+    """Say that we are here, and wait to be let through, or to be stopped."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as gate:
         gate.connect(os.environ["AISTACK_FAKE_GATES"])
         gate.sendall(name.encode() + b"\n")

@@ -21,35 +21,40 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest, Word
 from aistack.config.installing import libraries
-from aistack.engines.audio.decode import Audio
-from aistack.engines.audio.windows import RATE, AudioWindow, Cut, windows
-from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
+from aistack.contract.devices import Device
+from aistack.engines.audio.decode import Audio, SignsOfLife
+from aistack.engines.audio.samples import RATE, AudioPiece, padded
+from aistack.engines.audio.windows import Cut, windows
+from aistack.engines.base import (
+    AutoRules,
+    CancelToken,
+    EngineDefaults,
+    OfferedModel,
+    Yielded,
+)
+from aistack.engines.causes import loading
 from aistack.engines.text.sentences import segments
 from aistack.engines.text.stitch import ordered, stitched
 from aistack.engines.torch_common import (
     RunStopped,
     bad_options,
-    device_of,
     hook,
     hook_every_op,
     imported,
     kind_of_torch,
-    load_fault,
     no_translation,
     quiet_library,
     set_threads,
+    torch_device,
+    torch_load_fault,
     unloadable,
 )
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
-from aistack.weights import hub
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from aistack.weights import cache, hub
 
 MODEL = "nvidia/parakeet-tdt-0.6b-v3"
 
@@ -69,7 +74,7 @@ BEAT_S = 0.5
 GRANULARITIES = ("sentence", "subtitle")
 
 
-class Parakeet:
+class Parakeet(EngineDefaults):
     """An Engine: see `engines.base`. `ModelSpec.source` is a `.nemo` file or a Hugging Face id.
 
     Options: `local_attention_above_s` (300), `attention_context` (256, in frames of 80 ms to each
@@ -81,6 +86,8 @@ class Parakeet:
     provider = "Parakeet"
     requires: tuple[str, ...] = ("nemo", "lhotse", "torch")
     kill_after_s = 3.0
+    family = "parakeet"
+    auto = AutoRules(first_for=LANGUAGES)
 
     def __init__(self) -> None:
         self._model: Any = None
@@ -100,19 +107,22 @@ class Parakeet:
     def install(self) -> str:
         return libraries(extra="parakeet")
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return (
-            ModelCard(
+            OfferedModel(
                 id=MODEL,
                 owned_by="nvidia",
                 capability="asr",
                 languages=LANGUAGES,
                 supports_streaming=False,
-                translate=False,
-                word_timestamps=True,
                 created=1_755_129_600,  # 2025-08-14, the release of the weights
             ),
         )
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        if Path(model.source).is_file():
+            return True
+        return cache.in_huggingface(model.source, (weights_name(model.source),), environ) is not None
 
     def warm(self) -> None:
         """Import NeMo (7 to 20 s), quietly."""
@@ -128,20 +138,14 @@ class Parakeet:
     def load(self, model: ModelSpec, report: Report) -> None:
         """Find or fetch the weights, then load them. Whatever goes wrong becomes a plain sentence."""
         self._model = None
-        try:
+        with loading(self, torch_load_fault):
             self._configure(model.options)
             path = self._file(model.source, report)
             report(Progress(0.0, None, "bytes"))
             imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
             set_threads(self._threads)
-            self._restore(path, device_of(model.device))
-        except BackendFault:
-            raise
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self)) from exc
-        except Exception as exc:  # the libraries below raise whatever they like, down to Exception
-            raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
+            self._restore(path, torch_device(model.device))
 
     def _configure(self, options: Mapping[str, Any]) -> None:
         """Take over the options; one that makes no sense is a fault that says so."""
@@ -171,19 +175,19 @@ class Parakeet:
             message = "The configured model is neither a .nemo file that exists nor a Hugging Face id."
             raise BackendFault(unloadable(message, self.provider))
         name = weights_name(source)
-        found = hub.in_huggingface(source, (name,), os.environ)
+        found = cache.in_huggingface(source, (name,), os.environ)
         directory = found or hub.from_huggingface(source, [name], report)
         if not (directory / name).is_file():
             raise BackendFault(unloadable(f"The model's repository has no {name}.", self.provider))
         return directory / name
 
-    def _restore(self, path: Path, device: str) -> None:
+    def _restore(self, path: Path, device: Device) -> None:
         import torch
 
         with quiet_library():
             from nemo.collections.asr.models import ASRModel
 
-            model = ASRModel.restore_from(str(path), map_location=torch.device(device))
+            model = ASRModel.restore_from(str(path), map_location=torch.device(str(device)))
         model.eval()
         if not hasattr(getattr(model, "decoder", None), "prediction"):
             message = "The model could not be loaded: it is not a transducer like Parakeet TDT."
@@ -235,23 +239,22 @@ class Parakeet:
         if self._model is None:
             raise RuntimeError("run before load")
         audio = Audio(request.path, self.provider, cancel)
+        alive = SignsOfLife(audio, ALIVE_S)
         words: list[Word] = []
-        heard = told = 0.0
+        done = 0.0
         for window in windows(iter(audio), self._cut):
             if cancel.is_set():
                 break
             if window is None:
-                if audio.seconds >= told + ALIVE_S:
-                    told = audio.seconds
-                    yield Progress(heard, audio.expected, "s")
+                yield from alive.due(done)
                 continue
             local = audio.seconds > self._local_above
-            found = yield from self._worked(window, local, heard, audio, cancel)
+            found = yield from self._worked(window, local, done, audio, cancel)
             if cancel.is_set():
                 break
-            words = stitched(words, found, window.start, heard) if heard else found
-            heard = window.end
-            yield Progress(heard, audio.expected, "s")
+            words = stitched(words, found, window.start, done) if done else found
+            done = window.end
+            yield audio.progress(done)
         language = request.language or "und"
         if not cancel.is_set():
             for segment in segments(ordered(words, audio.seconds), request.granularity):
@@ -261,12 +264,12 @@ class Parakeet:
         return Transcript(language, audio.seconds)
 
     def _worked(
-        self, window: AudioWindow, local: bool, heard: float, audio: Audio, cancel: CancelToken
+        self, window: AudioPiece, local: bool, done: float, audio: Audio, cancel: CancelToken
     ) -> Generator[Yielded, None, list[Word]]:
-        """The words of one window, with signs of life on the way; none if cancelled.
+        """The words of one window, with signs of life on the way; no words if cancelled.
 
         However this generator ends, its thread has ended too: the next run must not meet it. A pass
-        that does not obey is ended with the process, by whoever waits for us.
+        that does not stop is ended with the process, by the gateway.
         """
         self._cancel, self._closing, self._layer = cancel, False, 0
         beats = self._beats
@@ -275,8 +278,7 @@ class Parakeet:
             while not wait((future,), timeout=BEAT_S).done:
                 if self._beats != beats:  # a pass that hangs must look like one
                     beats = self._beats
-                    done = heard + self._layer / self._layers * (window.end - heard)
-                    yield Progress(done, audio.expected, "s")
+                    yield audio.progress(done + self._layer / self._layers * (window.end - done))
         finally:
             self._closing = True
             wait((future,))
@@ -285,12 +287,16 @@ class Parakeet:
         except RunStopped:
             return []
 
-    def _words(self, window: AudioWindow, local: bool) -> list[Word]:
+    def _words(self, window: AudioPiece, local: bool) -> list[Word]:
         """One library call (in the worker's thread): words with times of the whole file."""
         self._check()
         self._attend(local)
         (found,) = self._model.transcribe(
-            [padded(window.samples)], batch_size=1, num_workers=0, timestamps=True, verbose=False
+            [padded(window.samples, SHORTEST)],
+            batch_size=1,
+            num_workers=0,
+            timestamps=True,
+            verbose=False,
         )
         words = [
             Word(window.start + float(word["start"]), window.start + float(word["end"]), text)
@@ -314,14 +320,6 @@ class Parakeet:
         return kind_of_torch(exc)
 
 
-def padded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At least a second, filled up with silence on the right only."""
-    import numpy as np
-
-    lacking = SHORTEST - samples.size
-    return np.pad(samples, (0, lacking)) if lacking > 0 else samples
-
-
 def zero_new_parameters(attention: Any, names: set[str]) -> None:
     """Set to zero what an attention has that the one before it had not.
 
@@ -339,13 +337,6 @@ def zero_new_parameters(attention: Any, names: set[str]) -> None:
 def weights_name(repo_id: str) -> str:
     """The file that holds the weights in a repository of NVIDIA's."""
     return f"{repo_id.rpartition('/')[2]}.nemo"
-
-
-def weights_on_disk(source: str, environ: Mapping[str, str]) -> bool:
-    """Whether a `.nemo` file or a hub id could be loaded without any network. Imports nothing."""
-    if Path(source).is_file():
-        return True
-    return hub.in_huggingface(source, (weights_name(source),), environ) is not None
 
 
 def _bad_granularity(provider: str) -> Fault:

@@ -15,7 +15,6 @@ decoded again without times.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
@@ -24,32 +23,40 @@ from typing import TYPE_CHECKING, Any
 
 from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
 from aistack.config.installing import libraries
-from aistack.engines.audio.decode import RATE, Audio, AudioPiece, pieces
-from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
+from aistack.contract.devices import Device
+from aistack.engines.audio.decode import Audio, SignsOfLife, pieces
+from aistack.engines.audio.samples import RATE, AudioPiece, padded
+from aistack.engines.base import (
+    AutoRules,
+    CancelToken,
+    EngineDefaults,
+    OfferedModel,
+    Yielded,
+)
+from aistack.engines.causes import loading
+from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.engines.sensevoice_files import (
-    FURTHER,
     MODEL,
     VAD,
     directory_of,
+    is_here,
     lacks_weights,
-    weights_on_disk,
 )
-from aistack.engines.text.rich_text import LANGUAGES, Placed, parsed, placed
+from aistack.engines.text.rich_text import LANGUAGES, Placed, parse_rich_text, placed
 from aistack.engines.text.sentences import phrases
 from aistack.engines.text.stitch import ordered
 from aistack.engines.torch_common import (
     DAMAGED,
     RunStopped,
     bad_options,
-    device_of,
     hook,
     imported,
-    is_out_of_memory,
     kind_of_torch,
-    load_fault,
     no_translation,
     quiet_library,
     set_threads,
+    torch_device,
+    torch_load_fault,
     unloadable,
 )
 from aistack.errors import BackendFault, ErrorKind
@@ -57,8 +64,6 @@ from aistack.errors import BackendFault, ErrorKind
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-__all__ = ["FURTHER", "MODEL", "VAD", "SenseVoice", "weights_on_disk"]
 
 SHORTEST = RATE // 10
 """Samples below which FunASR divides by zero, or worse."""
@@ -70,18 +75,19 @@ ALIVE_S = 30.0
 """How much audio is decoded between two signs of life."""
 
 
-class SenseVoice:
+class SenseVoice(EngineDefaults):
     """An Engine: see `engines.base`. `ModelSpec.source` is a directory or a hub id.
 
     Options: `vad` (directory or hub id of an FSMN-VAD), `hub` (`ms` for ModelScope, the default, or
-    `hf` for Hugging Face: where to fetch what is not on disk), `vad_silence_ms` (800: so much silence
+    `hf` for Hugging Face: where to fetch what is not on disk), `vad_silence_ms` (800: this much silence
     ends a chunk), `vad_longest_ms` (30000), `itn` (true: numbers as digits), `threads` (0: up to four).
     """
 
     name = "sensevoice"
     provider = "SenseVoice"
     requires: tuple[str, ...] = ("funasr", "kaldi_native_fbank", "torch")
-    kill_after_s = 1.0
+    family = "sensevoice"
+    auto = AutoRules(first_for=("zh", "yue", "ja", "ko"))
 
     def __init__(self) -> None:
         self._model: Any = None
@@ -96,19 +102,19 @@ class SenseVoice:
     def install(self) -> str:
         return libraries(extra="sensevoice")
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return (
-            ModelCard(
+            OfferedModel(
                 id=MODEL,
                 owned_by="alibaba",
                 capability="asr",
                 languages=LANGUAGES,
-                supports_streaming=True,
-                translate=False,
-                word_timestamps=True,
                 created=1_720_051_200,  # 2024-07-04, the release of the weights
             ),
         )
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        return all(is_here(source, environ) for source in (model.source, _vad_of(model)))
 
     def warm(self) -> None:
         """Import FunASR (7 to 20 s), quietly: it configures the root logger and prints."""
@@ -120,19 +126,13 @@ class SenseVoice:
     def load(self, model: ModelSpec, report: Report) -> None:
         """Find or fetch the weights, then load them. Whatever goes wrong becomes a plain sentence."""
         self._model = self._vad = None
-        try:
+        with loading(self, torch_load_fault):
             self._configure(model.options)
             directory, vad = self._directories(model, report)
             report(Progress(0.0, None, "bytes"))
             imported(self.warm, self.provider)
             report(Progress(0.0, None, "bytes"))
-            self._load(directory, vad, device_of(model.device))
-        except BackendFault:
-            raise
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self)) from exc
-        except Exception as exc:  # the libraries below raise whatever they like, down to Exception
-            raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
+            self._load(directory, vad, torch_device(model.device))
 
     def fetch(self, model: ModelSpec, report: Report) -> None:
         """Bring the weights onto the disk, and no further. Raises BackendFault, or what a hub's library
@@ -144,9 +144,7 @@ class SenseVoice:
         """The directories of the model and of its voice activity model, fetched if need be."""
         where = str(model.options.get("hub") or "ms")
         directory = directory_of(model.source, where, self.provider, report)
-        return directory, directory_of(
-            str(model.options.get("vad") or VAD), where, self.provider, report
-        )
+        return directory, directory_of(_vad_of(model), where, self.provider, report)
 
     def _configure(self, options: Mapping[str, Any]) -> None:
         """Take over the options; one that makes no sense is a fault that says so."""
@@ -163,11 +161,11 @@ class SenseVoice:
     def _unloadable(self, message: str) -> BackendFault:
         return BackendFault(unloadable(message, self.provider))
 
-    def _load(self, directory: Path, vad: Path, device: str) -> None:
+    def _load(self, directory: Path, vad: Path, device: Device) -> None:
         from funasr import AutoModel
 
         common = {
-            "device": device,
+            "device": str(device),
             "ncpu": set_threads(self._threads),
             "disable_update": True,
             "disable_pbar": True,
@@ -184,7 +182,7 @@ class SenseVoice:
         for loaded, path in ((speech, directory), (voice, vad)):
             if lacks_weights(loaded.model, path / "model.pt"):
                 raise self._unloadable(DAMAGED)
-            if str(loaded.kwargs["device"]).partition(":")[0] != device.partition(":")[0]:
+            if Device.parse(str(loaded.kwargs["device"])).kind != device.kind:
                 raise self._unloadable(
                     "The model could not be loaded: CUDA does not work on this server."
                 )
@@ -230,35 +228,34 @@ class SenseVoice:
             raise RuntimeError("run before load")
         self._cancel = cancel
         audio = Audio(request.path, self.provider, cancel)
+        alive = SignsOfLife(audio, ALIVE_S)
         hint = request.language if request.language in LANGUAGES else None
         spoken: Counter[str] = Counter()
-        told = end = 0.0
+        end = 0.0
         with suppress(RunStopped):
             for piece in pieces(iter(audio), PIECE_S):
                 self._check()
                 if piece is None:
-                    if audio.seconds >= told + ALIVE_S:
-                        told = audio.seconds
-                        yield Progress(end, audio.expected, "s")
+                    yield from alive.due(end)
                     continue
                 for start, stop in self._speech(piece):
                     self._check()
-                    language, found = self._heard(piece, start, stop, hint, end)
+                    language, found = self._transcribed(piece, start, stop, hint, end)
                     if language is not None:
                         spoken[language] += round((stop - start) * 1000)
                     for segment in found:
                         yield segment
                         self._check()
                     end = max(end, stop)
-                    yield Progress(end, audio.expected, "s")
+                    yield audio.progress(end)
                 end = piece.end
-                yield Progress(end, audio.expected, "s")
-        heard = spoken.most_common(1)[0][0] if spoken else request.language or "und"
-        return Transcript(heard, audio.seconds)
+                yield audio.progress(end)
+        detected = spoken.most_common(1)[0][0] if spoken else request.language or "und"
+        return Transcript(detected, audio.seconds)
 
     def _speech(self, piece: AudioPiece) -> Iterator[tuple[float, float]]:
         """Where in the file there is speech, in seconds."""
-        samples = padded(piece.samples)
+        samples = padded(piece.samples, SHORTEST)
         try:
             found = self._voiced(samples)
         except ValueError:  # certain of a silence, the library takes the logarithm of 0
@@ -278,16 +275,16 @@ class SenseVoice:
             results, _ = self._vad.inference(data_in=[samples], key=["vad"], **options)
         return [(start, stop) for start, stop in results[0]["value"]]
 
-    def _heard(
+    def _transcribed(
         self, piece: AudioPiece, start: float, stop: float, hint: str | None, floor: float
     ) -> tuple[str | None, list[Segment]]:
-        """The language and the segments of one chunk; none of either if it holds no speech.
+        """The language and the segments of one chunk; None and no segment if it holds no speech.
 
         No time is before `floor`, where the chunk before ended.
         """
         first, last = (round((at - piece.start) * RATE) for at in (start, stop))
-        result = self._decoded(padded(piece.samples[first:last]), hint)
-        rich = parsed(str(result["text"]))
+        result = self._decoded(padded(piece.samples[first:last], SHORTEST), hint)
+        rich = parse_rich_text(str(result["text"]))
         if not rich.speech or not any(char.isalnum() for char in rich.text):
             return None, []
         start = round(max(start, floor), 3)
@@ -326,6 +323,11 @@ class SenseVoice:
         return kind_of_torch(exc)
 
 
+def _vad_of(model: ModelSpec) -> str:
+    """The directory or hub id of the voice activity model."""
+    return str(model.options.get("vad") or VAD)
+
+
 def _moved(word: Word, by: float, floor: float) -> Word:
     return Word(max(word.start + by, floor), max(word.end + by, floor), word.word)
 
@@ -347,14 +349,6 @@ def _segments(
         )
         index = after
     return segments
-
-
-def padded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At least a tenth of a second, filled up with silence."""
-    import numpy as np
-
-    lacking = SHORTEST - samples.size
-    return np.pad(samples, (0, lacking)) if lacking > 0 else samples
 
 
 def with_noise_floor(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from aistack.chunks import Report
-from aistack.engines.causes import offline
-from aistack.engines.torch_common import is_out_of_memory, quiet_library, unloadable
+from aistack.engines.out_of_memory import is_out_of_memory
+from aistack.engines.torch_common import quiet_library, unloadable
 from aistack.errors import BackendFault
-from aistack.weights import hub
+from aistack.weights import cache, hub
 
 MODEL = "iic/SenseVoiceSmall"
 VAD = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
@@ -24,7 +24,7 @@ ON_HUGGINGFACE = {MODEL: "FunAudioLLM/SenseVoiceSmall", VAD: "funasr/fsmn-vad"}
 """The same models on the other hub."""
 
 NEEDED = ("model.pt", "config.yaml", "am.mvn")
-"""Files without which a directory is no model."""
+"""Files without which a directory is not a model."""
 
 PATTERNS = ["*.pt", "*.yaml", "*.json", "*.mvn", "*.model"]
 
@@ -45,7 +45,7 @@ def directory_of(source: str, where: str, provider: str, report: Report) -> Path
     found = on_disk(source, os.environ)
     if found is not None:
         return found
-    if offline(os.environ):
+    if hub.offline(os.environ):
         raise BackendFault(unloadable(f"{NOT_HERE}downloads are off (HF_HUB_OFFLINE).", provider))
     if where == "hf":
         return hub.from_huggingface(ON_HUGGINGFACE.get(source, source), PATTERNS, report)
@@ -83,13 +83,9 @@ def lacks_weights(model: Any, path: Path) -> bool:
 def on_disk(source: str, environ: Mapping[str, str]) -> Path | None:
     """A complete copy in ModelScope's or Hugging Face's cache, whichever fetched it."""
     other = ON_HUGGINGFACE.get(source, source)
-    return hub.in_modelscope(source, NEEDED, environ) or hub.in_huggingface(other, NEEDED, environ)
+    return cache.in_modelscope(source, NEEDED, environ) or cache.in_huggingface(other, NEEDED, environ)
 
 
-FURTHER = ("vad",)
-"""Settings that name weights besides the model's own."""
-
-
-def weights_on_disk(source: str, environ: Mapping[str, str], vad: str = VAD) -> bool:
-    """Whether the model and its VAD could be loaded without any network. Imports nothing."""
-    return all(os.path.isdir(name) or on_disk(name, environ) is not None for name in (source, vad))
+def is_here(source: str, environ: Mapping[str, str]) -> bool:
+    """Whether a directory or a hub id can be used without any network. Imports nothing."""
+    return os.path.isdir(source) or on_disk(source, environ) is not None

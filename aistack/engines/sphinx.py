@@ -11,12 +11,19 @@ import re
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from aistack.chunks import ModelSpec, Report, Segment, Transcript, TranscriptionRequest, Word
 from aistack.config.installing import libraries
-from aistack.engines.audio.decode import RATE, Audio
-from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
-from aistack.engines.causes import kind_of_library, load_fault
-from aistack.errors import BackendFault, ErrorKind
+from aistack.engines.audio.decode import Audio, SignsOfLife
+from aistack.engines.audio.samples import RATE
+from aistack.engines.base import (
+    AutoRules,
+    CancelToken,
+    EngineDefaults,
+    OfferedModel,
+    Yielded,
+)
+from aistack.engines.causes import kind_of_library, loading
+from aistack.errors import ErrorKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +49,7 @@ FRAMES_PER_S = 100
 """PocketSphinx counts time in hundredths of a second."""
 
 
-class Sphinx:
+class Sphinx(EngineDefaults):
     """An Engine: see `engines.base`. English only; it cannot translate, and takes no prompt.
 
     `ModelSpec` has nothing to say here but its id: the model is the library's own.
@@ -51,7 +58,7 @@ class Sphinx:
     name = "sphinx"
     provider = "PocketSphinx"
     requires: tuple[str, ...] = ("pocketsphinx", "av", "numpy")
-    kill_after_s = 1.0
+    auto = AutoRules(last_resort=True)
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None
@@ -61,16 +68,13 @@ class Sphinx:
     def install(self) -> str:
         return libraries("pocketsphinx", "av", "numpy")
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return (
-            ModelCard(
+            OfferedModel(
                 id=MODEL_ID,
                 owned_by="cmusphinx",
                 capability="asr",
                 languages=("en",),
-                supports_streaming=True,
-                translate=False,
-                word_timestamps=True,
                 created=1_664_928_000,  # 2022-10-05, the release of PocketSphinx 5
             ),
         )
@@ -82,15 +86,11 @@ class Sphinx:
 
     def load(self, model: ModelSpec, report: Report) -> None:
         self._decoder = None
-        try:
+        with loading(self):
             from pocketsphinx import Decoder
 
             self._decoder = Decoder(samprate=RATE, loglevel="FATAL")
             self._cepstral_mean = self._decoder.get_cmn(False)
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self)) from exc
-        except (RuntimeError, ValueError, OSError, MemoryError, ImportError) as exc:
-            raise BackendFault(load_fault(exc, self.provider, {})) from exc
 
     def run(
         self, request: TranscriptionRequest, cancel: CancelToken
@@ -102,15 +102,15 @@ class Sphinx:
         self._decoder.reinit_feat()
         self._decoder.set_cmn(self._cepstral_mean)
         audio = Audio(request.path, self.provider, cancel)
-        told = 0.0
+        alive = SignsOfLife(audio, ALIVE_S)
         for segment in self._utterances(iter(audio), cancel):
             if cancel.is_set():
                 break
-            if segment is not None:
-                yield segment
-            if segment is not None or audio.seconds >= told + ALIVE_S:
-                told = audio.seconds
-                yield Progress(audio.seconds, audio.expected, "s")
+            if segment is None:
+                yield from alive.due(audio.seconds)
+                continue
+            yield segment
+            yield audio.progress(audio.seconds)
         return Transcript("en", audio.seconds)
 
     def _utterances(
@@ -166,30 +166,30 @@ class Utterance:
         self._decoder = decoder
         self._open = False
         self._start = 0.0
-        self._heard = 0
+        self._bytes = 0
         self._loudness = 0.0
 
     @property
     def _seconds(self) -> float:
-        return self._heard / 2 / RATE
+        return self._bytes / 2 / RATE
 
     def hear(self, speech: bytes, started: float) -> None:
         """Recognise some more; `started` is where the endpointer saw speech begin (seconds)."""
         if not self._open:
             # after a forced end, speech simply goes on where the part before it ended
             self._start = max(started, self._start + self._seconds)
-            self._heard, self._loudness = 0, 0.0
+            self._bytes, self._loudness = 0, 0.0
             self._decoder.start_utt()
             self._open = True
         self._decoder.process_raw(speech)
-        self._heard += len(speech)
+        self._bytes += len(speech)
         self._loudness += amplitude(speech) * len(speech)
 
     def is_long_enough(self, speech: bytes) -> bool:
         """Whether to end it although there is no pause; `speech` is what was heard last."""
         if self._seconds < SOFT_S:
             return False
-        quiet = amplitude(speech) < QUIET * self._loudness / self._heard
+        quiet = amplitude(speech) < QUIET * self._loudness / self._bytes
         return quiet or self._seconds >= HARD_S
 
     def end(self) -> Segment | None:

@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from aistack.engines.causes import HUB_NAMES, chain, tells_of_memory
-from aistack.engines.causes import load_fault as _load_fault
-from aistack.errors import BackendFault, Code, ErrorKind, Fault, out_of_memory
+from aistack.contract.devices import Device
+from aistack.engines.causes import HUB_NAMES, load_fault
+from aistack.engines.out_of_memory import is_out_of_memory, type_names
+from aistack.errors import BackendFault, Code, ErrorKind, Fault
 
 
 class RunStopped(Exception):
@@ -22,18 +23,6 @@ class RunStopped(Exception):
 
 
 # --- failures ----------------------------------------------------------------------------------------
-
-MEMORY_TYPES = frozenset({"OutOfMemoryError", "CudaAPIError"})
-"""torch.OutOfMemoryError (also torch.cuda's), and what Numba raises, which NeMo uses."""
-
-MEMORY_WORDS = (
-    "can't allocate memory",  # torch's allocator for the processor
-    "defaultcpuallocator: not enough memory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-    "cuda_error_out_of_memory",
-    "unable to allocate",  # NumPy
-)
 
 DAMAGED_TYPES = frozenset(
     {
@@ -44,7 +33,7 @@ DAMAGED_TYPES = frozenset(
         "YAMLError",
         "OmegaConfBaseException",
         "ConfigAttributeError",
-        "UnsafeTargetError",  # NeMo: the file names a class that is no model of its own
+        "UnsafeTargetError",  # NeMo: the file names a class that is not one of its models
         "EOFError",
         "UnicodeDecodeError",
         "FileNotFoundError",
@@ -79,50 +68,23 @@ DAMAGED = (
 )
 
 
-def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether memory ran out, on the card or in the machine: by type, else by the words.
-
-    What led to the exception counts too: NeMo, for one, tries another class of model then, and raises
-    a TypeError.
-    """
-    return any(map(_tells_of_memory, chain(exc)))
-
-
-def _tells_of_memory(exc: BaseException) -> bool:
-    if tells_of_memory(exc):
-        return True
-    names = {kind.__name__ for kind in type(exc).__mro__}
-    text = str(exc).lower()
-    if "CudaAPIError" in names:
-        return "out_of_memory" in text
-    if names & MEMORY_TYPES:
-        return True
-    if not isinstance(exc, RuntimeError | OSError):
-        return False
-    # oneDNN says no more than this; a primitive's descriptor fails for other reasons
-    primitive = "could not create a primitive" in text and "primitive descriptor" not in text
-    return primitive or any(word in text for word in MEMORY_WORDS)
-
-
 def kind_of_torch(exc: BaseException) -> ErrorKind | None:
-    """The kind of an exception out of PyTorch; none if it is a bug, or not PyTorch's."""
+    """The kind of an exception out of PyTorch; None if it is a bug, or not PyTorch's."""
     return ErrorKind.OVERFLOW if is_out_of_memory(exc) else None
 
 
-def load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) -> Fault:
-    """Why a model could not be loaded, in a plain sentence: 413 for memory, else 503."""
-    if is_out_of_memory(exc):
-        return out_of_memory(provider, "load the model")
-    names = {kind.__name__ for kind in type(exc).__mro__}
+def torch_load_fault(exc: BaseException, provider: str, environ: Mapping[str, str]) -> Fault:
+    """As `load_fault`, for libraries on PyTorch: over damaged files they raise anything."""
+    names = type_names(exc)
     text = str(exc).lower()
     damaged = names & DAMAGED_TYPES or any(word in text for word in DAMAGED_WORDS)
-    if damaged and not names & HUB_NAMES:
+    if damaged and not names & HUB_NAMES and not is_out_of_memory(exc):
         return Fault(Code.MODEL_LOAD_FAILED, DAMAGED, provider)
-    return _load_fault(exc, provider, environ)
+    return load_fault(exc, provider, environ)
 
 
 def unloadable(message: str, provider: str) -> Fault:
-    """A model that cannot be loaded, for a reason of ours: 503."""
+    """A model that an engine refuses to load: 503."""
     return Fault(Code.MODEL_LOAD_FAILED, message, provider)
 
 
@@ -201,13 +163,15 @@ def hook_every_op(module: Any, check: Callable[[], None]) -> None:
 # --- surroundings ------------------------------------------------------------------------------------
 
 
-def device_of(device: str) -> str:
-    """A slot's device as PyTorch wants it; `auto` is the first card, or the processor."""
-    if device != "auto":
-        return device
-    import torch
+def torch_device(device: str) -> Device:
+    """A slot's device as PyTorch knows it; `auto` is the first card, or the processor."""
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    def cuda_works() -> bool:
+        import torch
+
+        return bool(torch.cuda.is_available())
+
+    return Device.parse(device).resolved(cuda_works).hardware
 
 
 def set_threads(configured: int) -> int:

@@ -10,27 +10,35 @@ a long file come at once, and a cancelled run stops within a second.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistack.chunks import ModelSpec, Progress, Report, Segment, Transcript, TranscriptionRequest, Word
+from attrs import evolve
+
+from aistack.chunks import ModelSpec, Progress, Report, Transcript, TranscriptionRequest
 from aistack.config.installing import libraries
-from aistack.engines.audio.decode import Audio, AudioPiece, pieces
-from aistack.engines.base import CancelToken, ModelCard, Yielded, missing
-from aistack.engines.causes import kind_of_library, load_fault
+from aistack.contract.devices import Device
+from aistack.engines.audio.decode import Audio, SignsOfLife, pieces
+from aistack.engines.audio.samples import AudioPiece
+from aistack.engines.base import (
+    AutoRules,
+    CancelToken,
+    EngineDefaults,
+    OfferedModel,
+    OperatorModels,
+    Yielded,
+)
+from aistack.engines.causes import kind_of_library, loading
+from aistack.engines.whisper_segments import Order, mapped
 from aistack.errors import BackendFault, Code, ErrorKind, Fault
-from aistack.weights import hub
-from aistack.weights.whisper import PATTERNS, hub_id, lacking, snapshot, weights_on_disk
-from aistack.weights.whisper_sizes import SIZES
+from aistack.weights import cache, hub
+from aistack.weights.whisper import NEEDED, PATTERNS, SIZES, hub_id, lacking
 
 if TYPE_CHECKING:
     from faster_whisper import BatchedInferencePipeline, WhisperModel
-
-__all__ = ["LANGUAGES", "SIZES", "Whisper", "hub_id", "weights_on_disk"]
 
 PIECE_S = 300.0
 """Wished length of the pieces in which long audio is transcribed, in seconds."""
@@ -50,8 +58,23 @@ _CODES = """
 LANGUAGES = tuple(_CODES.split())
 """The codes Whisper knows."""
 
+PREFIX = "whisper-"
+SHORT = {"large-v3": "large", "large-v3-turbo": "turbo"}
+"""Sizes that have a shorter name, too."""
 
-class Whisper:
+SMALL = OfferedModel(
+    id="whisper-small",
+    owned_by="openai",
+    capability="asr",
+    languages=LANGUAGES,
+    translate=True,
+    created=1_663_718_400,  # 2022-09-21, the release of the weights
+    source="small",
+    names=("small",),
+)
+
+
+class Whisper(EngineDefaults):
     """An Engine: see `engines.base`. `ModelSpec.source` is a size, a hub id or a directory.
 
     Options: `compute_type` (empty: float16 on CUDA, int8 on a processor), `threads`,
@@ -61,7 +84,15 @@ class Whisper:
     name = "whisper"
     provider = "Faster-Whisper"
     requires: tuple[str, ...] = ("faster_whisper",)
-    kill_after_s = 1.0
+    operator_models = OperatorModels.LOCAL
+    auto = AutoRules(
+        first_otherwise=True,
+        stand_ins=tuple(
+            f"{PREFIX}{size}"
+            for size in ("medium", "large-v3-turbo", "large-v3", "base", "large-v2", "large-v1", "tiny")
+        ),
+        not_translating=(f"{PREFIX}large-v3-turbo",),  # it was never taught to
+    )
 
     def __init__(self) -> None:
         self._model: WhisperModel | None = None
@@ -72,19 +103,16 @@ class Whisper:
     def install(self) -> str:
         return libraries("faster-whisper")
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (
-            ModelCard(
-                id="whisper-small",
-                owned_by="openai",
-                capability="asr",
-                languages=LANGUAGES,
-                supports_streaming=True,
-                translate=True,
-                word_timestamps=True,
-                created=1_663_718_400,  # 2022-09-21, the release of the weights
-            ),
-        )
+    def models(self) -> tuple[OfferedModel, ...]:
+        others = (size for size in SIZES if size != SMALL.source)
+        return (SMALL, *(evolve(SMALL, **_size_fields(size), listed=False) for size in others))
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        source = model.source
+        if _is_directory(source):
+            return lacking(Path(source)) is None
+        repo_id = hub_id(source) if source in SIZES else source
+        return cache.in_huggingface(repo_id, NEEDED, environ) is not None
 
     def warm(self) -> None:
         import faster_whisper  # noqa: F401 - the import is the point
@@ -94,16 +122,10 @@ class Whisper:
     def load(self, model: ModelSpec, report: Report) -> None:
         """Find or fetch the weights, then load them. Whatever goes wrong becomes a plain sentence."""
         self._model = self._pipeline = None
-        try:
+        with loading(self):
             directory = self._directory(model.source, report)
             report(Progress(0.0, None, "bytes"))
             self._load(directory, model)
-        except BackendFault:
-            raise
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self)) from exc
-        except Exception as exc:  # the libraries below raise whatever they like, down to Exception
-            raise BackendFault(load_fault(exc, self.provider, os.environ)) from exc
 
     def fetch(self, model: ModelSpec, report: Report) -> None:
         """Bring the weights onto the disk, and no further. Raises what the hub's library raises."""
@@ -111,8 +133,7 @@ class Whisper:
 
     def _directory(self, source: str, report: Report) -> Path:
         """The directory with the model's files. The hub is asked only for what is nowhere on disk."""
-        directory: Path | None
-        if source not in SIZES and os.path.isdir(source):
+        if _is_directory(source):
             directory = Path(source)
         else:
             repo_id = hub_id(source) if source in SIZES else source
@@ -121,7 +142,8 @@ class Whisper:
                     "The configured model is neither a Whisper size, nor a Hugging Face id, nor a "
                     "directory that exists."
                 )
-            directory = snapshot(repo_id, os.environ) or hub.from_huggingface(repo_id, PATTERNS, report)
+            found = cache.in_huggingface(repo_id, NEEDED, os.environ)
+            directory = found or hub.from_huggingface(repo_id, PATTERNS, report)
         lack = lacking(directory)
         if lack:
             raise self._unloadable(
@@ -136,7 +158,7 @@ class Whisper:
     def _load(self, directory: Path, model: ModelSpec) -> None:
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-        kind, index = device_of(model.device)
+        kind, index = ctranslate2_device(model.device)
         options = model.options
         self._model = WhisperModel(
             str(directory),
@@ -165,33 +187,32 @@ class Whisper:
             raise RuntimeError("run before load")
         length = max(PIECE_S, self._batch_size * WINDOW_S) if request.batched else PIECE_S
         audio = Audio(request.path, self.provider, cancel)
+        alive = SignsOfLife(audio, ALIVE_S)
         hint = known(request.language, self._model.supported_languages)
-        heard: str | None = None
+        detected: str | None = None
         order = Order()
-        done = told = 0.0
+        done = 0.0
         for piece in pieces(iter(audio), length):
             if cancel.is_set():
                 break
             if piece is None:
-                if audio.seconds >= told + ALIVE_S:
-                    told = audio.seconds
-                    yield Progress(done, audio.expected, "s")
+                yield from alive.due(done)
                 continue
-            segments, info = self._transcribe(piece, request, heard or hint)
-            if heard is None and info.duration_after_vad > 0:
-                heard = str(info.language)
+            segments, info = self._transcribe(piece, request, detected or hint)
+            if detected is None and info.duration_after_vad > 0:
+                detected = str(info.language)
             with closing(segments):
                 for segment in mapped(segments, piece, order):
                     if cancel.is_set():
                         break
                     yield segment
                     done = segment.end
-                    yield Progress(done, audio.expected, "s")
+                    yield audio.progress(done)
             if cancel.is_set():
                 break
             done = piece.end
-            yield Progress(done, audio.expected, "s")
-        return Transcript(heard or hint or request.language or "und", audio.seconds)
+            yield audio.progress(done)
+        return Transcript(detected or hint or request.language or "und", audio.seconds)
 
     def _transcribe(
         self, piece: AudioPiece, request: TranscriptionRequest, language: str | None
@@ -225,17 +246,31 @@ class Whisper:
         return kind_of_library(exc)
 
 
+def _size_fields(size: str) -> dict[str, Any]:
+    """What tells a size from the others."""
+    short = SHORT.get(size)
+    names = (size,) if short is None else (size, short, f"{PREFIX}{short}")
+    return {"id": f"{PREFIX}{size}", "source": size, "names": names}
+
+
+def _is_directory(source: str) -> bool:
+    """Whether a source is a directory; one that is named like a size is not taken for it."""
+    return source not in SIZES and os.path.isdir(source)
+
+
 # --- what the library is given ---------------------------------------------------------------------
 
 
-def device_of(device: str) -> tuple[str, int]:
+def ctranslate2_device(device: str) -> tuple[str, int]:
     """A slot's device as CTranslate2 wants it: the kind and the card's number."""
-    if device == "auto":
+
+    def cuda_works() -> bool:
         import ctranslate2
 
-        return ("cuda", 0) if ctranslate2.get_cuda_device_count() > 0 else ("cpu", 0)
-    kind, _, index = device.partition(":")
-    return kind, int(index or 0)
+        return bool(ctranslate2.get_cuda_device_count() > 0)
+
+    found = Device.parse(device).resolved(cuda_works)
+    return found.kind, found.number
 
 
 def compute_type_of(kind: str, index: int) -> str:
@@ -272,55 +307,3 @@ def known(language: str | None, supported: Iterable[str]) -> str | None:
     """The hint, if the model knows it; the library refuses all others, and a hint must not."""
     code = (language or "").strip().lower().replace("_", "-").partition("-")[0]
     return code if code in supported else None
-
-
-# --- what it gives ---------------------------------------------------------------------------------
-
-
-class Order:
-    """Keeps times in order: what a model dates before what came earlier begins where that began."""
-
-    def __init__(self) -> None:
-        self.segment = 0.0
-        """Where the last segment ended."""
-        self.word = 0.0
-        """Where the last word began."""
-
-
-def mapped(segments: Iterable[Any], piece: AudioPiece, order: Order) -> Iterator[Segment]:
-    """The library's segments as ours: plain numbers, times of the whole file, in order, none empty."""
-
-    def at(time: Any, least: float) -> float:
-        return round(min(max(number(time) + piece.start, least), piece.end), 3)
-
-    for found in segments:
-        text = found.text.strip()
-        if not text:
-            continue
-        start = at(found.start, order.segment)
-        order.word = max(order.word, start)
-        words = []
-        for word in found.words or ():
-            order.word = at(word.start, order.word)
-            if word.word.strip():
-                words.append(Word(order.word, at(word.end, order.word), word.word.strip()))
-        end = max(at(found.end, start), max((word.end for word in words), default=0.0))
-        order.segment = end
-        yield Segment(
-            start=start,
-            end=end,
-            text=text,
-            words=tuple(words),
-            seek=int(found.seek) + round(piece.start * 100),
-            tokens=tuple(int(token) for token in found.tokens),
-            temperature=number(found.temperature),
-            avg_logprob=number(found.avg_logprob),
-            compression_ratio=number(found.compression_ratio, 1.0),
-            no_speech_prob=number(found.no_speech_prob),
-        )
-
-
-def number(value: Any, otherwise: float = 0.0) -> float:
-    """A plain float; the neutral value in place of nothing, NaN and infinity."""
-    plain = otherwise if value is None else float(value)
-    return plain if math.isfinite(plain) else otherwise

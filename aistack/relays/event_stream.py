@@ -18,7 +18,7 @@ from aistack.relays.sse_end import StreamEnd
 from aistack.relays.upstream import Sessions, Upstream
 
 HOLD_S = 0.25
-"""So long is the formal end waited for once the answer is complete."""
+"""How long to wait for the formal end once the answer is complete, seconds."""
 
 
 def is_events(response: aiohttp.ClientResponse) -> bool:
@@ -27,7 +27,7 @@ def is_events(response: aiohttp.ClientResponse) -> bool:
     return plain and media_type(response.headers.get("Content-Type", "")) == "text/event-stream"
 
 
-async def events(
+async def relay_events(
     upstream: Upstream, response: aiohttp.ClientResponse, end: StreamEnd, late_is_over: bool
 ) -> AsyncGenerator[Piece | Tail, None]:
     """Pieces, then the Tail. Raises BackendFault if the stream ends before its answer is complete.

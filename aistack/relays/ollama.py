@@ -23,9 +23,9 @@ from attrs import field, frozen
 
 from aistack.chunks import Piece, Tail, Vram
 from aistack.contract.relay_request import ABSENT, RelayedChat, media_type, with_member
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel, RelayItem
 from aistack.errors import BackendFault, Code, ErrorKind
-from aistack.relays.event_stream import events, is_events, leave
+from aistack.relays.event_stream import is_events, leave, relay_events
 from aistack.relays.sse_end import CHAT_DONE, CHAT_FINISH, StreamEnd
 from aistack.relays.upstream import READ_S, Sessions, Settings, Upstream
 
@@ -102,7 +102,7 @@ class Ollama:
 
     # --- chat -----
 
-    async def run(self, request: RelayedChat) -> AsyncGenerator[Any, None]:
+    async def run(self, request: RelayedChat) -> AsyncGenerator[RelayItem, None]:
         """Yield Head and Pieces, and a Tail once the answer is certain to be over."""
         body, keep_alive = request.body, request.keep_alive
         if keep_alive is ABSENT:
@@ -135,7 +135,7 @@ class Ollama:
         """The body: events are watched for their end, anything else just passes."""
         if is_events(response):
             end = StreamEnd(CHAT_FINISH, CHAT_DONE)
-            return events(self.upstream, response, end, late_is_over=False)
+            return relay_events(self.upstream, response, end, late_is_over=False)
         return self.upstream.pieces(response)
 
     # --- keep_alive -----
@@ -199,10 +199,10 @@ class Ollama:
             async with asyncio.timeout(self.settings.evict_s):
                 before = left = await self.resident()
                 pause = PAUSE_S
-                asked: set[str] = set()
+                unloading: set[str] = set()
                 while left:
-                    for model in left.keys() - asked:
-                        asked.add(model)
+                    for model in left.keys() - unloading:
+                        unloading.add(model)
                         await self._unload(model)
                     left = await self.resident()
                     if left:
@@ -218,20 +218,20 @@ class Ollama:
         except TimeoutError:
             log.warning("ollama still holds memory", models=sorted(left), limit_s=self.settings.evict_s)
         except BackendFault as exc:
-            if exc.fault.code is not Code.BACKEND_UNREACHABLE:  # nobody there holds nothing
+            if exc.fault.code is not Code.BACKEND_UNREACHABLE:  # a server that is down holds nothing
                 log.warning("ollama could not be asked to unload", cause=str(exc))
 
     # --- inventory -----
 
-    async def models(self) -> tuple[ModelCard, ...]:
-        """The chat models it offers right now; none if it is down or talks rubbish. Never raises."""
+    async def models(self) -> tuple[OfferedModel, ...]:
+        """The chat models it offers right now; empty if it is down or answers nonsense. Never raises."""
         try:
             async with asyncio.timeout(LOOK_S):
                 _, value = await self.upstream.json("GET", "/api/tags", limit_s=LOOK_S)
         except (BackendFault, TimeoutError):
             return ()
         return tuple(
-            ModelCard(
+            OfferedModel(
                 id=str(model["name"]),
                 owned_by="ollama",
                 capability="llm",

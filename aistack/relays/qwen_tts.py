@@ -19,9 +19,9 @@ from attrs import field, frozen
 
 from aistack.chunks import Piece, Tail, Vram
 from aistack.contract.relay_request import RelayRequest, json_object, media_type
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel, RelayItem
 from aistack.errors import BackendFault, Code, ErrorKind
-from aistack.relays.event_stream import events, is_events, leave
+from aistack.relays.event_stream import is_events, leave, relay_events
 from aistack.relays.rewrites import (
     DROP,
     Rewrites,
@@ -81,12 +81,12 @@ class QwenTts:
         self._voices: tuple[tuple[str, ...], float] = ((), 0.0)
         self._can_sleep: bool | None = None
         self.make_room: Callable[[], Awaitable[None]] | None = None
-        """Asked before the container is woken: whoever else holds memory of its card gives it back."""
+        """Asked before the container is woken: others that hold memory of its card give it back."""
 
     @property
     def vram(self) -> Vram:
         """A fixed share of the card; but one that sleeps takes its memory back when it wakes, so
-        whatever of ours sits there must be gone before. Not known is taken for one that sleeps."""
+        our models must be gone from there before. Not known is taken for one that sleeps."""
         return Vram.RESERVED if self._can_sleep is False else Vram.EXTERNAL
 
     def kind_of(self, exc: BaseException) -> ErrorKind | None:
@@ -95,7 +95,7 @@ class QwenTts:
 
     # --- relaying -----
 
-    async def run(self, request: RelayRequest | SocketRequest) -> AsyncGenerator[Any, None]:
+    async def run(self, request: RelayRequest | SocketRequest) -> AsyncGenerator[RelayItem, None]:
         """Yield Head and Pieces, and a Tail with the last bytes."""
         if isinstance(request, SocketRequest):
             await self._wake()
@@ -103,10 +103,10 @@ class QwenTts:
                 async for item in held:
                     yield item
             return
-        asked = await self._looked_at(request)
+        parsed = await self._parsed(request)
         if request.takes_slot:
             await self._wake()
-        body = await self._body(request, asked)
+        body = await self._body(request, parsed)
         spool: BinaryIO | None = None
         response: aiohttp.ClientResponse | None = None
         whole = False
@@ -114,7 +114,7 @@ class QwenTts:
             if isinstance(body, str):
                 body = spool = await asyncio.to_thread(open, body, "rb")
             response = await self._open(request, body)
-            if response.status == 400 and (again := self._without_stream_format(asked)) is not None:
+            if response.status == 400 and (again := self._without_stream_format(parsed)) is not None:
                 response.close()
                 response = await self._open(request, again)
             await self.upstream.checked(response)
@@ -137,12 +137,12 @@ class QwenTts:
 
     def _answer(self, response: aiohttp.ClientResponse) -> AsyncGenerator[Piece | Tail, None]:
         if is_events(response):
-            return events(self.upstream, response, StreamEnd(SPEECH_DONE, None), late_is_over=True)
+            return relay_events(self.upstream, response, StreamEnd(SPEECH_DONE, None), late_is_over=True)
         return self.upstream.pieces(response)
 
     # --- the body -----
 
-    async def _looked_at(self, request: RelayRequest) -> dict[str, Any] | None:
+    async def _parsed(self, request: RelayRequest) -> dict[str, Any] | None:
         """The JSON object of a body that may need translating, else none."""
         kind = media_type(request.content_type)
         if request.method != "POST" or request.path not in REWRITTEN or kind != "application/json":
@@ -152,25 +152,25 @@ class QwenTts:
             return await asyncio.to_thread(_object_in, path)
         return json_object(request.body or b"")
 
-    async def _body(self, request: RelayRequest, asked: dict[str, Any] | None) -> Any:
+    async def _body(self, request: RelayRequest, parsed: dict[str, Any] | None) -> Any:
         """The client's own bytes (or spool file), unless a translation changed something."""
-        if asked is None:
+        if parsed is None:
             return request.body
         rules, advertised = self.settings.rewrites, self.settings.model
         facts = SpeechFacts(
-            await self.served() if wants_model(asked, rules, advertised) else (),
-            await self.voices() if wants_voices(asked, rules) else (),
+            await self.served() if wants_model(parsed, rules, advertised) else (),
+            await self.voices() if wants_voices(parsed, rules) else (),
         )
-        changed = await asyncio.to_thread(rewritten, asked, rules, facts, advertised)
+        changed = await asyncio.to_thread(rewritten, parsed, rules, facts, advertised)
         return request.body if changed is None else _packed(changed)
 
-    def _without_stream_format(self, asked: dict[str, Any] | None) -> bytes | None:
-        """The body for a second try at an upstream that does not know `sse`; none: no second try."""
-        if asked is None or not self.settings.rewrites.stream_format:
+    def _without_stream_format(self, parsed: dict[str, Any] | None) -> bytes | None:
+        """The body for a second try at an upstream that does not know `sse`; None: no second try."""
+        if parsed is None or not self.settings.rewrites.stream_format:
             return None
-        if asked.get("stream_format") != "sse":
+        if parsed.get("stream_format") != "sse":
             return None
-        return _packed(applied(asked, {"stream_format": DROP}))
+        return _packed(applied(parsed, {"stream_format": DROP}))
 
     # --- what the upstream says about itself -----
 
@@ -179,7 +179,7 @@ class QwenTts:
         names, until = self._served
         now = asyncio.get_running_loop().time()
         if not names or now > until:
-            value = await self._ask("/v1/models")
+            value = await self._small_answer("/v1/models")
             entries = value.get("data") if isinstance(value, dict) else None
             names = _strings(entries, "id")
             self._served = (names, now + FACTS_S)
@@ -190,13 +190,13 @@ class QwenTts:
         names, until = self._voices
         now = asyncio.get_running_loop().time()
         if not names or now > until:
-            value = await self._ask("/v1/audio/voices")
+            value = await self._small_answer("/v1/audio/voices")
             names = _strings(value.get("voices") if isinstance(value, dict) else None, "id")
             self._voices = (names, now + FACTS_S)
         return names
 
-    async def _ask(self, path: str) -> Any:
-        """A small JSON answer, none on any failure: the call itself will say what is wrong."""
+    async def _small_answer(self, path: str) -> Any:
+        """A small JSON answer, None on any failure: the call itself will say what is wrong."""
         try:
             async with asyncio.timeout(LOOK_S):
                 status, value = await self.upstream.json("GET", path, limit_s=LOOK_S)
@@ -213,11 +213,11 @@ class QwenTts:
             return False
         return status == 200
 
-    async def models(self) -> tuple[ModelCard, ...]:
+    async def models(self) -> tuple[OfferedModel, ...]:
         """The one entry of the inventory while the container is healthy. Never raises."""
         if not await self.healthy():
             return ()
-        return (ModelCard(self.settings.model, "qwen", "tts", word_timestamps=False),)
+        return (OfferedModel(self.settings.model, "qwen", "tts", word_timestamps=False),)
 
     # --- memory -----
 
@@ -243,7 +243,7 @@ class QwenTts:
                 log.warning("the speech container could not be put to sleep", cause=str(exc))
 
     async def _is_sleeping(self) -> bool | None:
-        """Whether it sleeps; none if it cannot. Raises BackendFault."""
+        """Whether it sleeps; None if it cannot. Raises BackendFault."""
         status, value = await self.upstream.json("GET", "/is_sleeping", limit_s=LOOK_S)
         sleeping = value.get("is_sleeping") if isinstance(value, dict) else None
         self._can_sleep = status == 200 and isinstance(sleeping, bool)
@@ -266,7 +266,7 @@ class QwenTts:
 
 
 def _object_in(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a spool file; none if it is something else or too large to look at."""
+    """The JSON object in a spool file; None if it is something else or too large to look at."""
     if path.stat().st_size > JSON_BYTES:
         return None
     return json_object(path.read_bytes())

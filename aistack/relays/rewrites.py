@@ -14,27 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-OPENAI_VOICES = frozenset(
-    {
-        "alloy",
-        "ash",
-        "ballad",
-        "cedar",
-        "coral",
-        "echo",
-        "fable",
-        "marin",
-        "nova",
-        "onyx",
-        "sage",
-        "shimmer",
-        "verse",
-    }
-)
-"""OpenAI's thirteen built-in voices; clients send one of them unasked."""
-
-OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-"""Model names that clients are hard-wired to."""
+from aistack.contract.speech import OPENAI_SPEECH_MODELS, OPENAI_VOICES
 
 TASKS: Mapping[str, str] = {
     "voice_clone": "Base",
@@ -57,7 +37,7 @@ class Rewrites:
     """Which translations are on.
 
     `preset`: the voice that stands in for OpenAI's (empty: the first one the upstream lists).
-    `ref_folder`: local reference audio is read below it only (empty: none is).
+    `ref_folder`: local reference audio is read below it only (empty: no file is read).
     `default_format`: inserted where the client named none and does not stream (empty: off).
     """
 
@@ -69,7 +49,7 @@ class Rewrites:
     ref_folder: str = ""
     default_format: str = ""
     stream_format: bool = False
-    aliases: tuple[str, ...] = field(default=OPENAI_MODELS)
+    aliases: tuple[str, ...] = field(default=OPENAI_SPEECH_MODELS)
 
 
 @frozen
@@ -80,9 +60,9 @@ class SpeechFacts:
     voices: tuple[str, ...] = ()
 
 
-def wants_model(asked: Mapping[str, Any], rules: Rewrites, advertised: str) -> bool:
+def wants_model(body: Mapping[str, Any], rules: Rewrites, advertised: str) -> bool:
     """Whether `model` is one of our names, so that the upstream's own has to be known."""
-    model = asked.get("model")
+    model = body.get("model")
     return (
         rules.model
         and isinstance(model, str)
@@ -90,65 +70,65 @@ def wants_model(asked: Mapping[str, Any], rules: Rewrites, advertised: str) -> b
     )
 
 
-def wants_voices(asked: Mapping[str, Any], rules: Rewrites) -> bool:
+def wants_voices(body: Mapping[str, Any], rules: Rewrites) -> bool:
     """Whether a voice is one of OpenAI's, so that the upstream's list has to be known."""
     return rules.voice and any(
-        named_voice(level).lower() in OPENAI_VOICES for level in (asked, *items_of(asked))
+        named_voice(level).lower() in OPENAI_VOICES for level in (body, *items_of(body))
     )
 
 
-def items_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The items of a batch; none for a single call."""
-    items = asked.get("items")
+def items_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The items of a batch; empty for a single call."""
+    items = body.get("items")
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-def named_voice(asked: Mapping[str, Any]) -> str:
+def named_voice(body: Mapping[str, Any]) -> str:
     """The voice as a name, whichever form it came in; empty if there is none."""
-    voice = asked.get("voice")
+    voice = body.get("voice")
     if isinstance(voice, dict):
         voice = voice.get("id")
     return voice if isinstance(voice, str) else ""
 
 
 def rewritten(
-    asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts, advertised: str
+    body: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts, advertised: str
 ) -> dict[str, Any] | None:
-    """The body to send instead, or none if nothing changes. Reads files: call it in a thread."""
-    changes = _level(asked, rules, facts)
-    if wants_model(asked, rules, advertised) and asked["model"] not in facts.served:
+    """The body to send instead; None if nothing changes. Reads files: call it in a thread."""
+    changes = _level(body, rules, facts)
+    if wants_model(body, rules, advertised) and body["model"] not in facts.served:
         changes["model"] = facts.served[0] if facts.served else DROP
-    if _takes_default_format(asked, rules):
+    if _takes_default_format(body, rules):
         changes["response_format"] = rules.default_format
-    if rules.stream_format and "stream_format" in asked and not _may_stream(asked):
+    if rules.stream_format and "stream_format" in body and not _may_stream(body):
         changes["stream_format"] = DROP
-    items = asked.get("items")
+    items = body.get("items")
     if isinstance(items, list):
         new = [_item(item, rules, facts) for item in items]
         if new != items:
             changes["items"] = new
-    return applied(asked, changes) if changes else None
+    return applied(body, changes) if changes else None
 
 
-def applied(asked: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def applied(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The same object with `changes`, in the same order."""
-    return {key: value for key, value in {**asked, **changes}.items() if value is not DROP}
+    return {key: value for key, value in {**body, **changes}.items() if value is not DROP}
 
 
 def _item(item: Any, rules: Rewrites, facts: SpeechFacts) -> Any:
     return applied(item, _level(item, rules, facts)) if isinstance(item, dict) else item
 
 
-def _level(asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> dict[str, Any]:
+def _level(body: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> dict[str, Any]:
     """What changes in the members that a single call and an item of a batch share."""
     changes: dict[str, Any] = {}
-    task = asked.get("task_type")
+    task = body.get("task_type")
     if rules.task_type and isinstance(task, str) and task in TASKS:
         changes["task_type"] = TASKS[task]
-    if rules.voice and (voice := _voice(asked, rules, facts)) is not None:
+    if rules.voice and (voice := _new_voice(body, rules, facts)) is not None:
         changes["voice"] = voice
     if rules.ref_audio and rules.ref_folder:
-        audio = asked.get("ref_audio")
+        audio = body.get("ref_audio")
         if isinstance(audio, str) and not audio.startswith(SCHEMES):
             url = data_url(audio, rules.ref_folder)
             if url is not None:
@@ -156,29 +136,29 @@ def _level(asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> dic
     return changes
 
 
-def _voice(asked: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> str | None:
+def _new_voice(body: Mapping[str, Any], rules: Rewrites, facts: SpeechFacts) -> str | None:
     """The voice to send instead, if another."""
-    name = named_voice(asked)
+    name = named_voice(body)
     if not name:
         return None
     known = {voice.lower() for voice in facts.voices}
     preset = rules.preset or (facts.voices[0] if facts.voices else "")
     if name.lower() in OPENAI_VOICES and name.lower() not in known and preset:
         return preset
-    return name if name != asked.get("voice") else None
+    return name if name != body.get("voice") else None
 
 
-def _takes_default_format(asked: Mapping[str, Any], rules: Rewrites) -> bool:
-    streams = bool(asked.get("stream")) or asked.get("stream_format") is not None
-    return bool(rules.default_format) and asked.get("response_format") is None and not streams
+def _takes_default_format(body: Mapping[str, Any], rules: Rewrites) -> bool:
+    streams = bool(body.get("stream")) or body.get("stream_format") is not None
+    return bool(rules.default_format) and body.get("response_format") is None and not streams
 
 
-def _may_stream(asked: Mapping[str, Any]) -> bool:
-    return asked.get("response_format", "wav") in STREAMABLE
+def _may_stream(body: Mapping[str, Any]) -> bool:
+    return body.get("response_format", "wav") in STREAMABLE
 
 
 def data_url(name: str, folder: str) -> str | None:
-    """The file as a data: URL, or none unless it is a file really below `folder`.
+    """The file as a data: URL; None unless it is a file really below `folder`.
 
     Links are followed before the place is judged, so that nothing outside can be named.
     """

@@ -1,7 +1,7 @@
 """Where a relayed event stream ends: what may go out now, and what is held until the end is certain.
 
 No I/O. Bytes are never changed, only cut at the boundaries of events: an incomplete event is held
-back, so that an error can be told in a clean event of its own, and so that a marker split over two
+back, so that an error can be reported in a clean event of its own, and so that a marker split over two
 reads is seen.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 HELD_MAX = 256 * 1024
-"""An "event" longer than this is no event: what was held goes out as it is."""
+"""An "event" longer than this is not one: what was held goes out as it is."""
 
 CHAT_DONE = re.compile(rb"(?:\A|\n)data: ?\[DONE\][ \t]*(?=\r?\n)")
 DONE_WORD = b"[DONE]"

@@ -27,9 +27,9 @@ from aistack.errors import BackendFault, Code, Fault
 log = structlog.get_logger("aistack.relay")
 
 READ_S = 600.0
-"""An upstream that sends no byte for so long is given up (a cold start takes 60 to 150 s)."""
+"""Give up an upstream that sends no byte for this long (a cold start takes 60 to 150 s)."""
 ERROR_BYTES = 64 * 1024
-"""So much of an upstream's error answer is looked at."""
+"""Read at most this much of an upstream's error body."""
 MESSAGE_CHARS = 2000
 BLOCK_BYTES = 1024 * 1024
 """A longer body is written in blocks: in one piece it would stop the loop."""
@@ -73,7 +73,7 @@ class Settings:
         return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
 
     @property
-    def shown(self) -> str:
+    def public_url(self) -> str:
         """The address for people: without a user and a password."""
         return str(self.url_object.with_user(None)) if self.url_object.user else self.url
 
@@ -168,7 +168,7 @@ class Upstream:
     async def json(
         self, method: str, path_qs: str, value: Any = None, limit_s: float | None = None
     ) -> tuple[int, Any]:
-        """Status and JSON body (none if it is none) of a small call. Raises BackendFault."""
+        """Status and JSON body (None if it is not JSON) of a small call. Raises BackendFault."""
         body = None if value is None else json.dumps(value).encode()
         headers = {} if value is None else {"Content-Type": "application/json"}
         response = await self.open(method, path_qs, body, headers, limit_s, again=True)
@@ -196,7 +196,7 @@ class Upstream:
             log.warning("upstream's error answer broke off", provider=self.settings.provider)
         finally:
             response.release() if response.content.at_eof() else response.close()
-        raise BackendFault(self.refused(response.status, data, response.method == "POST"))
+        raise BackendFault(self.error_fault(response.status, data, response.method == "POST"))
 
     async def drain(self, response: aiohttp.ClientResponse) -> None:
         """Read what follows the end of an answer, so that its connection can be used again."""
@@ -251,7 +251,7 @@ class Upstream:
         if not reached and isinstance(exc, aiohttp.ClientConnectionError | OSError | TimeoutError):
             return Fault(
                 Code.BACKEND_UNREACHABLE,
-                f"{provider} cannot be reached at {self.settings.shown}. {hint}",
+                f"{provider} cannot be reached at {self.settings.public_url}. {hint}",
                 provider,
             )
         if begun:
@@ -260,13 +260,13 @@ class Upstream:
             message = f"{provider} returned something that is not a valid HTTP response."
         return Fault(Code.UPSTREAM_ERROR, message, provider)
 
-    def refused(self, status: int, data: bytes, asks_model: bool = True) -> Fault:
+    def error_fault(self, status: int, data: bytes, asks_model: bool = True) -> Fault:
         """How an error answer of the upstream reads. `asks_model`: the call names a model, so that a
-        404 can be about it, and is no voice that happens to be called so."""
+        404 can be about it, and not about a voice whose name has the word "model" in it."""
         provider = self.settings.provider
         members = error_members(data)
-        said = members.get("message")
-        message = said[:MESSAGE_CHARS] if isinstance(said, str) and said.strip() else ""
+        text = members.get("message")
+        message = text[:MESSAGE_CHARS] if isinstance(text, str) and text.strip() else ""
         param = members.get("param")
         extra = {**members, "upstream": upstream_members(status, members)}
         code = Code.UPSTREAM_ERROR

@@ -12,7 +12,7 @@ from typing import Any, cast
 from aistack.config import Config
 from aistack.contract.public import Capability, ModelEntry
 from aistack.contract.relay_request import RelayRequest
-from aistack.engines.base import ModelCard, Relay
+from aistack.engines.base import OfferedModel, Relay, RelayItem
 from aistack.jobs.model import Route
 from aistack.relays.ollama import Ollama, OllamaSettings
 from aistack.relays.qwen_tts import QwenTts, QwenTtsSettings
@@ -20,7 +20,7 @@ from aistack.relays.rewrites import Rewrites
 from aistack.relays.upstream import Sessions
 from aistack.relays.websocket import SocketRequest, relay_websocket
 
-__all__ = ["SocketRequest", "Upstreams", "entry_of", "relay_websocket"]
+__all__ = ["SocketRequest", "Upstreams", "relay_websocket", "upstream_entry"]
 
 
 class Upstreams:
@@ -47,7 +47,10 @@ class Upstreams:
         self.speech = QwenTts(
             QwenTtsSettings(speech.url, speech.model, rewrites=rewrites), self.sessions
         )
-        self.relays: dict[str, Relay] = {self.ollama.name: self.ollama, self.speech.name: self.speech}
+        self.relays: dict[str, Relay[Any]] = {
+            self.ollama.name: self.ollama,
+            self.speech.name: self.speech,
+        }
         self.bound = {
             self.ollama.name: devices[chat.device],
             self.speech.name: devices[speech.device],
@@ -71,9 +74,9 @@ class Upstreams:
     async def entries(self) -> tuple[ModelEntry, ...]:
         """What the upstreams offer right now, asked side by side; bounded, never raises."""
         speech, chat = await asyncio.gather(self.speech.models(), self.ollama.models())
-        return tuple(entry_of(card) for card in (*speech, *chat))
+        return tuple(upstream_entry(model) for model in (*speech, *chat))
 
-    def pass_on(self, request: RelayRequest) -> AsyncGenerator[Any, None]:
+    def pass_on(self, request: RelayRequest) -> AsyncGenerator[RelayItem, None]:
         """A call that takes no slot: Head, Pieces, Tail. Raises BackendFault."""
         return self.speech.run(request)
 
@@ -82,13 +85,13 @@ class Upstreams:
         await self.sessions.close()
 
 
-def entry_of(card: ModelCard) -> ModelEntry:
-    """A card of a backend that does not transcribe, as `/v1/models` tells it."""
+def upstream_entry(model: OfferedModel) -> ModelEntry:
+    """A model of someone else's server, as `/v1/models` shows it."""
     return ModelEntry(
-        id=card.id,
-        created=card.created,
-        owned_by=card.owned_by,
-        capabilities=(cast(Capability, card.capability),),
-        supports_streaming=card.supports_streaming,
+        id=model.id,
+        created=model.created,
+        owned_by=model.owned_by,
+        capabilities=(cast(Capability, model.capability),),
+        supports_streaming=model.supports_streaming,
         is_routing_alias=False,
     )

@@ -18,6 +18,7 @@ from yarl import URL
 
 from aistack.chunks import Head, Tail
 from aistack.contract.relay_request import SocketCall
+from aistack.engines.base import RelayItem
 from aistack.errors import BackendFault
 from aistack.relays.upstream import Upstream
 
@@ -34,7 +35,7 @@ class SocketRequest(SocketCall):
     over: asyncio.Event = Factory(asyncio.Event)
 
 
-async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenerator[Any, None]:
+async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenerator[RelayItem, None]:
     """Open the upstream's side, say so, and wait until the session is over. Raises BackendFault."""
     url = URL(f"{upstream.settings.url_object}{request.path_qs}", encoded=True)
     try:
@@ -43,7 +44,7 @@ async def hold_socket(upstream: Upstream, request: SocketRequest) -> AsyncGenera
                 url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S)
             )
     except aiohttp.WSServerHandshakeError as exc:
-        raise BackendFault(upstream.refused(exc.status, b"")) from exc
+        raise BackendFault(upstream.error_fault(exc.status, b"")) from exc
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise BackendFault(upstream.fault_of(exc, begun=False)) from exc
     request.upstream = socket
@@ -89,11 +90,11 @@ async def _pump(source: Socket, sink: Socket, send_s: float) -> None:
     """Messages from one side to the other until the first closes or the second takes none."""
     async for message in source:
         if message.type is WSMsgType.TEXT:
-            await _taken(sink.send_str(message.data), send_s)
+            await _sent_in_time(sink.send_str(message.data), send_s)
         elif message.type is WSMsgType.BINARY:
-            await _taken(sink.send_bytes(message.data), send_s)
+            await _sent_in_time(sink.send_bytes(message.data), send_s)
 
 
-async def _taken(sending: Coroutine[Any, Any, None], send_s: float) -> None:
+async def _sent_in_time(sending: Coroutine[Any, Any, None], send_s: float) -> None:
     async with asyncio.timeout(send_s):
         await sending

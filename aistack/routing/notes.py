@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class EngineNote:
-    """One engine as the start-up screen tells it.
+    """One engine as the start-up screen shows it.
 
     `provider` is the name people know; `models` are the ids it would serve, empty if it is not
     installed; `install` is then the command to install it, and `remark` anything worth a few words

@@ -28,10 +28,10 @@ from functools import partial  # noqa: E402
 from typing import Any  # noqa: E402
 
 from aistack import __version__  # noqa: E402
-from aistack.chunks import Progress, from_frame, to_frame  # noqa: E402
-from aistack.engines.base import as_one, missing, spaced  # noqa: E402
-from aistack.engines.causes import load_fault  # noqa: E402
-from aistack.errors import BackendFault, fault_from  # noqa: E402
+from aistack.chunks import Progress, TranscriptionRequest, from_frame, to_frame  # noqa: E402
+from aistack.engines.causes import loading  # noqa: E402
+from aistack.engines.segments import as_one, spaced  # noqa: E402
+from aistack.errors import fault_from  # noqa: E402
 from aistack.run.frames import Unpacker, fault_to_frame, pack  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
@@ -139,14 +139,8 @@ class Child:
     def fetch(self, job: str, order: dict[str, Any]) -> None:
         """Bring the weights of the order's model onto the disk; load nothing."""
         report = partial(self.progress, job)
-        try:
+        with loading(self.engine):
             self.engine.fetch(from_frame(order["model"]), report)
-        except BackendFault:
-            raise
-        except ModuleNotFoundError as exc:
-            raise BackendFault(missing(self.engine)) from exc
-        except Exception as exc:  # the hubs' libraries raise whatever they like
-            raise BackendFault(load_fault(exc, self.engine.provider, os.environ)) from exc
         self.emit("fetched", job=job)
 
     def run(self, job: str, order: dict[str, Any]) -> None:
@@ -154,7 +148,7 @@ class Child:
         request = from_frame(order["request"])
         self.emit("began", job=job)
         work = self.engine.run(request, self.cancel)
-        model = getattr(request, "downgrade", "")
+        model = request.downgrade if isinstance(request, TranscriptionRequest) else ""
         run = spaced(as_one(work, model) if model else work)
         while True:
             try:

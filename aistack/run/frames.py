@@ -63,8 +63,8 @@ def fault_to_frame(fault: Fault) -> dict[str, Any]:
         "message": fault.message,
         "provider": fault.provider,
         "param": fault.param,
-        "extra": dict(fault.extra),
         "retry_after": fault.retry_after,
+        "extra": dict(fault.extra),
     }
 
 

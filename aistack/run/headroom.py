@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aistack.chunks import ModelSpec
 from aistack.config.units import GiB
+from aistack.contract.devices import Device
 from aistack.engines.nanochat import weights as nano_weights
 from aistack.run.memory import free_bytes
 
@@ -40,7 +41,7 @@ def enough(size: int, free: int | None, device: str) -> bool:
     """Whether weights whose files have `size` bytes fit into `free` bytes of `device`."""
     if free is None or size <= 0:
         return False
-    factor = WIDENED if device.startswith("cpu") else 1
+    factor = WIDENED if Device.parse(device).is_cpu else 1
     return factor * size + HEADROOM <= free
 
 
@@ -51,5 +52,5 @@ async def beside(spec: ModelSpec) -> bool:
 
 def _has_room(spec: ModelSpec) -> bool:
     size = nano_weights.size(Path(spec.source))
-    cpu = spec.device.startswith("cpu")
+    cpu = Device.parse(spec.device).is_cpu
     return enough(size, available_bytes() if cpu else free_bytes(spec.device), spec.device)

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from aistack.chunks import ModelSpec, Tail, from_frame, to_frame
+from aistack.contract.devices import Device
 from aistack.engines.base import Relay
 from aistack.errors import (
     Code,
@@ -139,7 +140,7 @@ async def _run_failed(process: EngineProcess, run: Run, frame: dict[str, Any]) -
     its CUDA context may be dead.
     """
     fault = _fault_of(frame, process, run.job_id)
-    strange = fault.kind is ErrorKind.UNKNOWN and run.device.startswith("cuda")
+    strange = fault.kind is ErrorKind.UNKNOWN and Device.parse(run.device).is_cuda
     if strange or fault.code is Code.OUT_OF_MEMORY:
         await process.reap(run.device)
         return ev.Failed(run.job_id, fault, lost=True)
@@ -161,7 +162,7 @@ def _fault_of(frame: dict[str, Any], process: EngineProcess, job_id: str) -> Fau
 # --- LOOP --------------------------------------------------------------------------------------------
 
 
-async def loop_run(relay: Relay, run: Run, post: Post, ready: Ready) -> ev.Event:
+async def loop_run(relay: Relay[Any], run: Run, post: Post, ready: Ready) -> ev.Event:
     """Relay on the loop. Cancelling this task closes the upstream connection."""
     work: AsyncGenerator[Any, None] = relay.run(run.request)
     try:

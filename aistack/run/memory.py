@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aistack.contract.devices import Device
 from aistack.run.nvml import GpuMemory, gpu_memory
 
 PAUSE_S = 0.05
@@ -21,12 +22,12 @@ def free_bytes(device: str) -> int | None:
 
 async def measured(device: str) -> GpuMemory | None:
     """The device's memory, read off the loop; None where it cannot be read."""
-    return await asyncio.to_thread(gpu_memory, device) if device.startswith("cuda") else None
+    return await asyncio.to_thread(gpu_memory, device) if Device.parse(device).is_cuda else None
 
 
 async def settle(device: str, limit_s: float = 2.0) -> None:
     """Wait until free memory on `device` has stopped rising, `limit_s` at most."""
-    if not device.startswith("cuda"):
+    if not Device.parse(device).is_cuda:
         return
     before = await asyncio.to_thread(free_bytes, device)
     if before is None:

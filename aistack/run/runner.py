@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 import attrs
 import structlog
@@ -65,7 +66,7 @@ class Runner:
         ready: Ready,
         spec: Spec,
         engines: Mapping[str, EngineSettings],
-        relays: Mapping[str, Relay] | None = None,
+        relays: Mapping[str, Relay[Any]] | None = None,
         bound: Mapping[str, str] | None = None,
         spare: bool = False,
         ids: Ids = job_id_only,
@@ -331,7 +332,7 @@ class Runner:
         self._spares.warm = None
 
 
-async def _give_back(relay: Relay) -> None:
+async def _give_back(relay: Relay[Any]) -> None:
     """Ask an upstream for its memory. If that fails, the load that follows reports it."""
     try:
         await relay.evict()

@@ -8,7 +8,7 @@ import time
 from aistack.contract.admin import MemoryView
 from aistack.observe.history import History
 from aistack.observe.log_ring import RING
-from aistack.routing.inventory import Remembered
+from aistack.routing.remembered import Remembered
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.memory_report import memory
 from aistack.run.runner import Runner

@@ -33,7 +33,7 @@ KEEPALIVE_S = 75.0
 SHUTDOWN_S = 3.0
 """After the drain, when every job is over: how long the last bytes of answers may take."""
 BROKEN: web.AppKey[asyncio.Event] = web.AppKey("broken")
-"""Set when the service cannot go on: whoever serves must stop, and exit with an error."""
+"""Set when the service cannot go on: the process must stop, and exit with an error."""
 Part = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -61,7 +61,7 @@ def build_app(
 
 
 async def _drain(app: web.Application) -> None:
-    """Before connections are touched, so that whoever is connected still hears what happened.
+    """Before connections are touched, so that connected clients still hear what happened.
 
     A scheduler that has ended cannot drain, and has already answered everybody.
     """

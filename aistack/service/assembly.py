@@ -12,16 +12,18 @@ import structlog
 from aiohttp import web
 
 from aistack.config import Config
-from aistack.config.backends import EngineSection
+from aistack.config.sections import engine_section
 from aistack.config.units import GiB
-from aistack.engines.base import Engine
+from aistack.contract.devices import FIRST_CARD, Device
+from aistack.engines.base import EngineInfo
 from aistack.engines.nanochat.weights import ModelRoot
 from aistack.errors import BackendFault
 from aistack.jobs.model import Limits, Slot, Snapshot
 from aistack.observe.job_line import ids_in
 from aistack.observe.wiring import exposition, observability
 from aistack.relays.upstreams import Upstreams
-from aistack.routing.inventory import Inventory, real_engines
+from aistack.routing.discovery import real_engines
+from aistack.routing.inventory import ROUTED, Inventory
 from aistack.run import headroom as room
 from aistack.run.housekeeping import Housekeeping
 from aistack.run.memory import free_bytes
@@ -54,15 +56,15 @@ def assemble(
     """The whole service. `engines` are dotted names by name, all real ones if not given; `relays`
     adds chat and speech by other people's servers."""
     targets = real_engines() if engines is None else dict(engines)
-    if not relays:
-        targets.pop("espeak", None)  # its route is among those of the relays
-    inventory = Inventory(config, engines=targets)
+    # the route to a voice is among those of the relays
+    routed = ROUTED if relays else ("asr",)
+    inventory = Inventory(config, engines=targets, capabilities=routed)
     limits = Limits(
         max_queued=config.slots.line_max,
         open_after=config.slots.open_after_s,
         swap_drain=config.inference.swap_drain_s,
     )
-    slots = tuple(Slot(device_of(name)) for name in config.slots.devices)
+    slots = tuple(Slot(slot_device(name)) for name in config.slots.devices)
     scheduler = Scheduler(Snapshot(slots, limits=limits), observers, config.slots.slow_client_s)
     settings = {}
     for name, target in targets.items():
@@ -97,16 +99,16 @@ def assemble(
         await asyncio.to_thread(sweep, config.server.spool_dir)
         observing.start()
         task = asyncio.create_task(scheduler.run(), name="scheduler")
-        task.add_done_callback(lambda ended: _ended(ended, app))
+        task.add_done_callback(lambda ended: _scheduler_ended(ended, app))
         if config.slots.preload:
-            await _preload(config.slots.preload, inventory, housekeeping)
+            await _preload_model(config.slots.preload, inventory, housekeeping)
         if config.inference.model:
             await _select(config.inference.model, root, scheduler, app[FIGURES])
         yield
         housekeeping.close()
         await runner.close()
         task.cancel()
-        await asyncio.wait([task])  # how it ended has been told by then
+        await asyncio.wait([task])  # how it ended is in the log by then
         if upstreams is not None:
             await upstreams.close()
         await asyncio.to_thread(observing.close)
@@ -126,15 +128,15 @@ def assemble(
     return app
 
 
-def _ended(task: asyncio.Task[None], app: web.Application) -> None:
+def _scheduler_ended(task: asyncio.Task[None], app: web.Application) -> None:
     """The scheduler ends only by being cancelled; any other end must end the process."""
     if not task.cancelled():
         log.critical("the scheduler has ended", exc_info=task.exception())
         app[BROKEN].set()
 
 
-async def _preload(name: str, inventory: Inventory, housekeeping: Housekeeping) -> None:
-    """A model that cannot be preloaded is no reason not to start."""
+async def _preload_model(name: str, inventory: Inventory, housekeeping: Housekeeping) -> None:
+    """A model that cannot be preloaded does not prevent the start."""
     try:
         chosen = await inventory.route(name, None, False)
     except BackendFault as exc:
@@ -155,10 +157,9 @@ async def _select(tag: str, root: ModelRoot, scheduler: Scheduler, figures: Gene
     scheduler.submit(selection(tag))
 
 
-def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
+def settings_of(config: Config, engine: EngineInfo, target: str) -> EngineSettings:
     """How the engine's processes are started."""
-    section = getattr(config, engine.name, None)
-    section = section if isinstance(section, EngineSection) else EngineSection()
+    section = engine_section(config, engine.name)
     return EngineSettings(
         engine.name,
         target,
@@ -171,11 +172,9 @@ def settings_of(config: Config, engine: Engine, target: str) -> EngineSettings:
     )
 
 
-def device_of(name: str) -> str:
-    """`auto` is the first card if there is one, else the processor."""
-    if name != "auto":
-        return name
-    return "cuda:0" if free_bytes("cuda:0") is not None else "cpu"
+def slot_device(name: str) -> str:
+    """The device of a configured slot: `auto` is the first GPU if there is one, else the CPU."""
+    return str(Device.parse(name).resolved(lambda: free_bytes(str(FIRST_CARD)) is not None))
 
 
 def spare(config: Config) -> bool:

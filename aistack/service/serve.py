@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from aistack.config import Config
 from aistack.config.addresses import format_address
-from aistack.engines import ENGINES
+from aistack.engines import SCRIPTED
 from aistack.engines.nanochat.weights import weights
 from aistack.observe.job_log import log_transition
-from aistack.routing.choose import Facts
-from aistack.routing.inventory import real_engines
+from aistack.routing.discovery import real_engines
+from aistack.routing.facts import Facts
 from aistack.routing.notes import EngineNote
 from aistack.service.app import BROKEN, listen, make_runner
 from aistack.service.assembly import assemble
@@ -21,15 +21,15 @@ Ready = Callable[[Sequence[str], Sequence[EngineNote]], None]
 
 
 class SchedulerEnded(Exception):
-    """The central task is gone: a gateway without it would hold its slot for ever."""
+    """The central task is gone: a gateway without it would hold its slot forever."""
 
 
-async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
+async def run_service(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. `fake` offers the scripted engine instead of the real ones.
 
     Raises OSError if an address cannot be listened on, SchedulerEnded if the service broke.
     """
-    engines = {"fake": ENGINES["fake"]} if fake else real_engines()
+    engines = SCRIPTED if fake else real_engines()
     app = assemble(config, [log_transition], engines, relays=not fake)
     runner = make_runner(app)
     try:
@@ -37,7 +37,7 @@ async def serve(config: Config, *, fake: bool, ready: Ready, stop: asyncio.Event
         await listen(runner, config.server.listen)
         found = await app[INVENTORY].facts()
         internal = [] if fake else await asyncio.to_thread(internal_notes, config)
-        ready([_address(*each) for each in runner.addresses], [*notes(found), *internal])
+        ready([_address(*each) for each in runner.addresses], [*engine_notes(found), *internal])
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, app[BROKEN])]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -53,32 +53,33 @@ def _address(host: str, port: int, *_: object) -> str:
     return format_address(host, port)
 
 
-def notes(facts: Facts) -> list[EngineNote]:
-    """The engines as the start-up screen tells them."""
-    told = []
+def engine_notes(facts: Facts) -> list[EngineNote]:
+    """The engines as the start-up screen shows them."""
+    found = []
     for engine in facts.engines.values():
-        if not engine.cards:  # its models are the operator's own, listed elsewhere
+        ids = tuple(model.id for model in engine.listed)
+        if not ids:  # its models are the operator's own, listed elsewhere
             continue
         if not engine.installed:
-            told.append(EngineNote(engine.provider, install=engine.install))
-            continue
-        ids = tuple(card.id for card in engine.cards)
-        here = [model for model in ids if model in facts.on_disk]
-        remark = "" if here else "downloaded when first used"
-        told.append(EngineNote(engine.provider, ids, remark=remark))
-    return told
+            found.append(EngineNote(engine.provider, install=engine.install))
+        elif facts.on_disk.intersection(ids):
+            found.append(EngineNote(engine.provider, ids))
+        elif engine.fetches:
+            found.append(EngineNote(engine.provider, ids, remark="downloaded when first used"))
+        else:
+            found.append(EngineNote(engine.provider, remark="its model files are not on this machine"))
+    return found
 
 
 def internal_notes(config: Config) -> list[EngineNote]:
-    """The internal API as the start-up screen tells it; nothing if nobody has set it up."""
+    """The internal API as the start-up screen shows it; empty if it is not set up."""
     settings = config.inference
     if not settings.root:
         return []
     if not settings.api_key:
-        says = "answers 503 until inference.api_key is set"
-        return [EngineNote("Internal API", remark=says)]
+        return [EngineNote("Internal API", remark="answers 503 until inference.api_key is set")]
     tags = tuple(each.tag for each in weights(settings.root))
     if not tags:
         return [EngineNote("Internal API", remark=f"no weights that serve below {settings.root}")]
-    says = f"{settings.model} is loaded now" if settings.model else "POST /models/swap selects one"
-    return [EngineNote("Internal API", tags, remark=says)]
+    remark = f"{settings.model} is loaded now" if settings.model else "POST /models/swap selects one"
+    return [EngineNote("Internal API", tags, remark=remark)]

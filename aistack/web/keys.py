@@ -17,7 +17,7 @@ from aistack.contract.relay_request import RelayRequest
 from aistack.jobs.effects import Reply
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Snapshot
-from aistack.routing.choose import Chosen, Facts
+from aistack.routing.facts import Chosen, Facts
 
 
 class Outlet(Protocol):

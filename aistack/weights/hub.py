@@ -1,19 +1,17 @@
-"""Finding a model's files in the Hugging Face or ModelScope cache, and fetching them with progress.
+"""Fetching a model's files from the Hugging Face Hub or ModelScope, with progress.
 
-The look at the disk needs no library, because routing and the model list ask it in the gateway's own
-process. Layouts: `models--Owner--name/snapshots/<revision>/` (Hugging Face, documented) and
-`models/owner--name/snapshots/<revision>/` below ModelScope's cache, with its older variants.
+The hubs' libraries are imported only where something is fetched: in an engine's own process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aistack.chunks import DOWNLOAD, Progress, Report
-from aistack.weights.whisper import cache_dir
+from aistack.weights.cache import modelscope_cache, repository_folder
 
 POLL_S = 1.0
 """Seconds between two looks at how much has arrived."""
@@ -21,61 +19,13 @@ POLL_S = 1.0
 T = TypeVar("T")
 
 
-def _complete(directory: Path, needed: Iterable[str]) -> bool:
-    return all((directory / name).is_file() for name in needed)
+def offline(environ: Mapping[str, str]) -> bool:
+    """Whether the environment forbids downloads, in the words of the Hugging Face library."""
+    value = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def folder_of(repo_id: str) -> str:
-    """The folder of a repository in the Hugging Face cache."""
-    return f"models--{repo_id.replace('/', '--')}"
-
-
-def in_huggingface(repo_id: str, needed: Iterable[str], environ: Mapping[str, str]) -> Path | None:
-    """The directory of a copy that has all `needed` files, the revision of `main` first."""
-    repository = cache_dir(environ) / folder_of(repo_id)
-    try:
-        main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
-        main = ""
-    return _snapshot(repository, tuple(needed), main)
-
-
-def _snapshot(repository: Path, needed: Sequence[str], first: str) -> Path | None:
-    """A complete directory below `snapshots`, the revision `first` before all others."""
-    try:
-        found = sorted((repository / "snapshots").iterdir(), key=lambda path: (path.name != first, path))
-    except OSError:
-        return None
-    return next((path for path in found if _complete(path, needed)), None)
-
-
-def in_modelscope(repo_id: str, needed: Iterable[str], environ: Mapping[str, str]) -> Path | None:
-    """The same in ModelScope's cache, whose layout has changed over the years."""
-    owner, _, name = repo_id.partition("/")
-    needed = tuple(needed)
-    root = modelscope_cache(environ)
-    newest = _snapshot(root / "models" / f"{owner}--{name}", needed, "master")
-    return newest or next(
-        (
-            base / owner / variant
-            for base in (root / "models", root / "hub" / "models", root / "hub", root)
-            for variant in (name.replace(".", "___"), name)
-            if _complete(base / owner / variant, needed)
-        ),
-        None,
-    )
-
-
-def modelscope_cache(environ: Mapping[str, str]) -> Path:
-    """ModelScope's cache, by the same variable as its own library."""
-    home = os.path.expanduser(environ.get("HOME") or "~")  # stays "~" for a user without a home
-    return Path(os.path.expanduser(environ.get("MODELSCOPE_CACHE") or f"{home}/.cache/modelscope"))
-
-
-# --- fetching ----------------------------------------------------------------------------------------
-
-
-def fetched(
+def with_progress(
     download: Callable[[], T],
     arrived: Callable[[], int],
     total: Callable[[], float | None],
@@ -130,11 +80,11 @@ def from_huggingface(repo_id: str, patterns: Sequence[str], report: Report) -> P
 
     from aistack.weights import resume
 
-    repository = cache_dir(os.environ) / folder_of(repo_id)
+    repository = repository_folder(repo_id, os.environ)
     files: list[resume.Remote] = []
 
     def download() -> str:
-        files.extend(resume.listed(repo_id, patterns))
+        files.extend(resume.matching_files(repo_id, patterns))
         resume.room_for(files, repository)
         for file in files:
             if file.large:
@@ -147,7 +97,9 @@ def from_huggingface(repo_id: str, patterns: Sequence[str], report: Report) -> P
         return float(sum(file.size for file in files)) or None
 
     return Path(
-        fetched(download, lambda: sum(resume.arrived(file, repository) for file in files), total, report)
+        with_progress(
+            download, lambda: sum(resume.arrived(file, repository) for file in files), total, report
+        )
     )
 
 
@@ -166,7 +118,7 @@ def from_modelscope(repo_id: str, report: Report) -> Path:
         return snapshot_download(repo_id, progress_callbacks=[_noting(sizes)])
 
     return Path(
-        fetched(
+        with_progress(
             download,
             lambda: max(size_of(root) - before, 0),
             lambda: sum(sizes.values()) or None,

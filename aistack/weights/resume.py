@@ -64,7 +64,7 @@ class Remote:
     large: bool
 
 
-def listed(repo_id: str, patterns: Sequence[str]) -> list[Remote]:
+def matching_files(repo_id: str, patterns: Sequence[str]) -> list[Remote]:
     """The files that match. Raises what the hub's library raises."""
     from huggingface_hub import HfApi
 
@@ -154,7 +154,7 @@ def _grown(file: Remote, partial: Path) -> None:
 
 
 def _length(partial: Path, size: int) -> int:
-    """Bytes of the partial file; one that is too long is no beginning of this file."""
+    """Bytes of the partial file; one that is too long is not the beginning of this file."""
     try:
         length = partial.stat().st_size
     except FileNotFoundError:
@@ -192,7 +192,7 @@ def _attempt(file: Remote, partial: Path, start: int) -> None:
 
 
 def _goes_on(answer: Any, start: int) -> bool:
-    """Whether the answer begins where we asked; if it has the whole file instead, that is no error."""
+    """Whether the answer begins where we asked; one with the whole file instead is not an error."""
     if answer.status_code != 206:
         return False
     began = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
@@ -202,8 +202,8 @@ def _goes_on(answer: Any, start: int) -> bool:
 
 
 def _passing(exc: BaseException) -> bool:
-    """Whether another attempt may go better. The library's classes are told by name: which of its two
-    HTTP libraries raises them depends on its version."""
+    """Whether another attempt may go better. The library's classes are recognised by name: which of its
+    two HTTP libraries raises them depends on its version."""
     names = {kind.__name__ for kind in type(exc).__mro__}
     return isinstance(exc, _Unfinished) or "TransportError" in names or _status(exc) in RETRIED
 

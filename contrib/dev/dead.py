@@ -23,16 +23,16 @@ LEAST_CONFIDENCE = 60
 TARGET = re.compile(r"[a-z_]+(?:\.[a-z_]+)+:(\w+)")
 ALLOWED = {
     "EXITS": "the documentation's table of exit codes is compared with it",
-    "Fetches": "the protocol of engines that download, for people who write one",
     "connection_made": "asyncio calls it",
     "encode_special_tokens": "tokenizers reads it",
     "fatal": "structlog calls it",
     "find_class": "pickle calls it",
     "handle_error": "aiohttp calls it",
-    "instance": "attrs passes it to validators",
     "monitor_interval": "tqdm reads it",
+    "msg": "structlog calls it",
     "openapi": "the parser puts its target together",
     "page_with": "a test compares the page of the machine with it",
+    "part_reader_cls": "aiohttp reads it",
     "pipe_connection_lost": "asyncio calls it",
     "pipe_data_received": "asyncio calls it",
     "pre_tokenizer": "tokenizers reads it",

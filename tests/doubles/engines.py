@@ -1,18 +1,24 @@
 """Scripted stand-ins for the engine families, so that routing can be seen on a machine with none.
 
-They play the scripts of `aistack.engines.fake`; only their cards are those of the real ones.
+They play the scripts of `aistack.engines.fake`; only what they say of themselves is the real ones'.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+
+from attrs import evolve
 
 from aistack.chunks import Generated, GenerationRequest, ModelSpec, Report, Token
-from aistack.engines.base import CancelToken, ModelCard, Yielded
+from aistack.engines.base import CancelToken, OfferedModel, Yielded
 from aistack.engines.fake import FakeEngine
 from aistack.engines.nanochat.engine import Nanochat
-from aistack.engines.whisper import LANGUAGES
+from aistack.engines.parakeet import Parakeet
+from aistack.engines.sensevoice import SenseVoice
+from aistack.engines.sphinx import Sphinx
+from aistack.engines.whisper import Whisper
+from aistack.weights.whisper import SIZES
 
 _CODES = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro ru sk sl es sv uk"
 EUROPEAN = tuple(_CODES.split())
@@ -22,34 +28,46 @@ EUROPEAN = tuple(_CODES.split())
 class FakeWhisper(FakeEngine):
     name = "whisper"
     provider = "Faster-Whisper"
+    auto = Whisper.auto
+    operator_models = Whisper.operator_models
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (ModelCard("whisper-small", "openai", "asr", LANGUAGES, translate=True, created=1),)
+    def models(self) -> tuple[OfferedModel, ...]:
+        return tuple(evolve(model, created=1) for model in Whisper().models())
+
+    def weights(self, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+        return model.id == "whisper-small" or model.source not in SIZES
 
 
 class FakeParakeet(FakeEngine):
     name = "parakeet"
     provider = "Parakeet"
+    auto = Parakeet.auto
+    family = Parakeet.family
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (ModelCard("nvidia/parakeet-tdt-0.6b-v3", "nvidia", "asr", EUROPEAN, False, created=1),)
+    def models(self) -> tuple[OfferedModel, ...]:
+        return (
+            OfferedModel("nvidia/parakeet-tdt-0.6b-v3", "nvidia", "asr", EUROPEAN, False, created=1),
+        )
 
 
 class FakeSenseVoice(FakeEngine):
     name = "sensevoice"
     provider = "SenseVoice"
+    auto = SenseVoice.auto
+    family = SenseVoice.family
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         languages = ("zh", "yue", "en", "ja", "ko")
-        return (ModelCard("iic/SenseVoiceSmall", "alibaba", "asr", languages, created=1),)
+        return (OfferedModel("iic/SenseVoiceSmall", "alibaba", "asr", languages, created=1),)
 
 
 class FakeSphinx(FakeEngine):
     name = "sphinx"
     provider = "PocketSphinx"
+    auto = Sphinx.auto
 
-    def cards(self) -> tuple[ModelCard, ...]:
-        return (ModelCard("pocketsphinx-en-us", "cmusphinx", "asr", ("en",), created=1),)
+    def models(self) -> tuple[OfferedModel, ...]:
+        return (OfferedModel("pocketsphinx-en-us", "cmusphinx", "asr", ("en",), created=1),)
 
 
 class NotInstalled(FakeParakeet):

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel
 from aistack.engines.fake import FakeEngine
 
 
@@ -16,7 +16,7 @@ class Healthy(FakeEngine):
     install = "pip install healthy"
     requires: tuple[str, ...] = ("attrs",)
 
-    def cards(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[OfferedModel, ...]:
         return ()
 
     def warm(self) -> None:

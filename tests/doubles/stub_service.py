@@ -116,14 +116,14 @@ HELLO: tuple[dict[str, Any], ...] = (
 )
 
 
-async def serve(
+async def run_service(
     config: Config,
     *,
     fake: bool,
     ready: Callable[[Sequence[str], Sequence[EngineNote]], None],
     stop: asyncio.Event,
 ) -> None:
-    """In the place of `aistack.service.serve.serve`. To preload "stubborn" never lets it stop."""
+    """In the place of `aistack.service.serve.run_service`. To preload "stubborn" never lets it stop."""
     runner = web.AppRunner(Script([stream(*HELLO)]).app())
     await runner.setup()
     try:
@@ -149,7 +149,7 @@ async def serve(
 def install() -> types.ModuleType:
     """A module to stand where `aistack.service.serve` is looked for."""
     module = types.ModuleType("aistack.service.serve")
-    module.serve = serve  # type: ignore[attr-defined]
+    module.run_service = run_service  # type: ignore[attr-defined]
     return module
 
 

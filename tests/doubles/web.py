@@ -22,7 +22,7 @@ from aistack.jobs.effects import AbortStream, CloseStream, Emit, OpenStream, Rep
 from aistack.jobs.events import ClientGone
 from aistack.jobs.model import Job, Resident, Route, Slot, Snapshot
 from aistack.jobs.states import Op, State, Step
-from aistack.routing.choose import Chosen, Facts
+from aistack.routing.facts import Chosen, Facts
 from aistack.service.app import build_app, listen, make_runner
 from aistack.web.openapi.operation import Operation
 from aistack.web.operations import OPERATIONS

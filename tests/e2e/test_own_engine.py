@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.blocks import page
+from tests.e2e.packages import install
 from tests.e2e.server import AUDIO, ROOT, Server, serving
 from tests.e2e.talk import PATH, transcribe
 
@@ -29,11 +30,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     ((group, points),) = tomllib.loads(block("toml"))["project"]["entry-points"].items()
     ((name, dotted),) = points.items()
-    (folder / f"{dotted.partition(':')[0]}.py").write_text(block("python"))
-    info = folder / "aistack_loudness-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aistack-loudness\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {dotted}\n")
+    install(folder, dotted.partition(":")[0], block("python"), name, dotted, group)
     return folder
 
 

@@ -59,7 +59,7 @@ class Heard:
 
 
 def listen(
-    engine: Engine,
+    engine: Engine[TranscriptionRequest],
     path: Path | str,
     cancel: Flag | None = None,
     on_segment: Callable[[Segment], None] | None = None,

@@ -63,7 +63,7 @@ LAYERS = (
     ("engines", "jobs"),
     ("weights", "wire"),
     ("config", "contract"),
-    ("chunks", "errors", "ids", ""),
+    ("chunks", "devices", "errors", "ids", ""),
 )
 """The folders and modules of the package, from top to bottom (`""` is the package itself). Each imports
 its own layer and those below it."""

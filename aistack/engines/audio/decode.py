@@ -13,8 +13,8 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from aistack.chunks import Progress
+from aistack.engines.audio.samples import RATE, AudioPiece, as_floats
 from aistack.errors import BackendFault, Code, Fault, unreadable_audio
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from aistack.engines.base import CancelToken
 
     Samples = NDArray[np.int16]
-
-RATE = 16_000
-"""Samples per second of everything below; what every speech model here was trained on."""
 
 BLOCK = RATE
 """Samples per block, at least (the last block may be shorter)."""
@@ -42,8 +39,8 @@ REFERRING = frozenset(_REFERRING.split())
 """Formats that are not audio but name other files, addresses or devices to read: never opened."""
 
 
-def refused(message: str, provider: str) -> BackendFault:
-    """The 400 for a file that is no usable audio."""
+def unusable_audio(message: str, provider: str) -> BackendFault:
+    """The 400 for a file that is not usable audio."""
     return BackendFault(Fault(Code.UNSUPPORTED_AUDIO, message, provider, param="file"))
 
 
@@ -71,7 +68,7 @@ class Audio:
     """One file, decoded once while it is iterated over. Iterating yields int16 blocks.
 
     Raises BackendFault (400 `unsupported_audio`) if there is nothing to hear in the file, and the
-    operating system's errors if the file itself cannot be read, which is no fault of the client's.
+    operating system's errors if the file itself cannot be read, which is not the client's fault.
     Iteration ends early, without a word, once `cancel` is set.
     """
 
@@ -92,6 +89,10 @@ class Audio:
         """The length as far as it is known: what the container declares, or more if there was more."""
         return max(self._declared, self.seconds) or None
 
+    def progress(self, done: float) -> Progress:
+        """How far a run is that has worked on the first `done` seconds."""
+        return Progress(done, self.expected, "s")
+
     def __iter__(self) -> Iterator[Samples]:
         import av
         import numpy as np
@@ -108,10 +109,10 @@ class Audio:
             raise BackendFault(unreadable_audio(self._provider)) from exc
         with container:
             if not container.streams.audio:
-                raise refused("The file has no audio track.", self._provider)
+                raise unusable_audio("The file has no audio track.", self._provider)
             stream = container.streams.audio[0]
             if stream.codec_context is None:
-                raise refused("The file's audio codec is not supported.", self._provider)
+                raise unusable_audio("The file's audio codec is not supported.", self._provider)
             self._declared = _declared(container, stream)
             held: list[Samples] = []
             size = 0
@@ -125,7 +126,25 @@ class Audio:
             if held:
                 yield np.concatenate(held)
         if not self._samples and not self._cancel.is_set():
-            raise refused("The file holds no sound: its audio is 0 seconds long.", self._provider)
+            raise unusable_audio("The file holds no sound: its audio is 0 seconds long.", self._provider)
+
+
+class SignsOfLife:
+    """Progress while a run has nothing else to yield, since silence is taken for a hang.
+
+    One for every `every_s` seconds of audio that were decoded since the last.
+    """
+
+    def __init__(self, audio: Audio, every_s: float) -> None:
+        self._audio = audio
+        self._every_s = every_s
+        self._last = 0.0
+
+    def due(self, done: float) -> Iterator[Progress]:
+        """The sign that is due now, if one is; `done` is how much was worked on, in seconds."""
+        if self._audio.seconds >= self._last + self._every_s:
+            self._last = self._audio.seconds
+            yield self._audio.progress(done)
 
 
 def _declared(container: Any, stream: Any) -> float:
@@ -162,7 +181,7 @@ def _resampled(frames: Iterator[Any]) -> Iterator[Samples]:
     """The frames as 16 kHz mono int16 arrays.
 
     A damaged frame may claim another rate or layout than its neighbours, which a resampler refuses
-    for ever after; then a new one takes over.
+    from then on; so a new one takes over.
     """
     from av.audio.resampler import AudioResampler
 
@@ -188,18 +207,6 @@ def _arrays(frames: list[Any]) -> Iterator[Samples]:
 # --- longer stretches ------------------------------------------------------------------------------
 
 
-@frozen(eq=False)
-class AudioPiece:
-    """A stretch of a file: where it starts (seconds), and its samples as float32 in [-1, 1]."""
-
-    start: float
-    samples: NDArray[np.float32]
-
-    @property
-    def end(self) -> float:
-        return self.start + self.samples.size / RATE
-
-
 SEARCH_S = 20
 """How far around its wished length a piece may end, to end in a pause."""
 
@@ -220,13 +227,13 @@ def pieces(blocks: Iterator[Samples], length_s: float) -> Iterator[AudioPiece | 
         if size > (length_s + SEARCH_S) * RATE:
             whole = np.concatenate(held)
             cut = quietest(whole, int((length_s - SEARCH_S) * RATE))
-            yield AudioPiece(start / RATE, _floats(whole[:cut]))
+            yield AudioPiece(start / RATE, as_floats(whole[:cut]))
             held, size = [whole[cut:]], whole.size - cut
             start += cut
         else:
             yield None
     if size:
-        yield AudioPiece(start / RATE, _floats(np.concatenate(held)))
+        yield AudioPiece(start / RATE, as_floats(np.concatenate(held)))
 
 
 def quietest(samples: Samples, from_: int) -> int:
@@ -241,9 +248,3 @@ def quietest(samples: Samples, from_: int) -> int:
     energy = np.square(frames.astype(np.float32)).mean(axis=1)
     smooth = np.convolve(energy, np.ones(width, np.float32), mode="valid")
     return max(from_, 0) + (int(np.argmin(smooth)) + width // 2) * step
-
-
-def _floats(samples: Samples) -> NDArray[np.float32]:
-    import numpy as np
-
-    return np.divide(samples, np.float32(32768.0), dtype=np.float32)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from aistack.engines.audio.samples import RATE, AudioPiece, as_floats
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-RATE = 16_000
 
 
 @frozen
@@ -36,19 +36,7 @@ class Cut:
         return self.length - self.overlap
 
 
-@frozen(eq=False)
-class AudioWindow:
-    """A stretch of the audio: where it starts (seconds), and its samples as float32 in [-1, 1]."""
-
-    start: float
-    samples: NDArray[np.float32]
-
-    @property
-    def end(self) -> float:
-        return self.start + self.samples.size / RATE
-
-
-def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[AudioWindow | None]:
+def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[AudioPiece | None]:
     """The windows of 16 kHz audio; `None` after each block that completes none, as a sign of life.
 
     At most `max(length, stride + least)` seconds and one block are held.
@@ -66,14 +54,8 @@ def windows(blocks: Iterator[NDArray[np.int16]], cut: Cut) -> Iterator[AudioWind
             yield None
         while size >= enough:
             whole = np.concatenate(held)
-            yield AudioWindow(start / RATE, _floats(whole[:length]))
+            yield AudioPiece(start / RATE, as_floats(whole[:length]))
             held, size = [whole[stride:].copy()], size - stride
             start += stride
     if size:
-        yield AudioWindow(start / RATE, _floats(np.concatenate(held)))
-
-
-def _floats(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    import numpy as np
-
-    return np.divide(samples, np.float32(32768.0), dtype=np.float32)
+        yield AudioPiece(start / RATE, as_floats(np.concatenate(held)))

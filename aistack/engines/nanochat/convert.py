@@ -49,14 +49,14 @@ _VOCABULARY = {
 }
 
 
-def refused(tag: str, why: str) -> BackendFault:
+def unusable_weights(tag: str, why: str) -> BackendFault:
     """503: these weights cannot be loaded, and `why` says so in a sentence."""
     message = f"The weights {tag} could not be loaded: {why}"
     return BackendFault(Fault(Code.MODEL_LOAD_FAILED, message, PROVIDER))
 
 
 def renamed(name: str) -> str | None:
-    """What transformers calls a tensor of the 2025 architecture; none if it is none of its."""
+    """What transformers calls a tensor of the 2025 architecture; None if it does not belong there."""
     if name in _VOCABULARY:
         return _VOCABULARY[name]
     match = _LAYER.fullmatch(name)
@@ -76,11 +76,11 @@ def read_tensors(checkpoint: Checkpoint, tag: str) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(checkpoint.model, map_location="cpu", mmap=True, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError) as exc:
-        raise refused(tag, DAMAGED) from exc
+        raise unusable_weights(tag, DAMAGED) from exc
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):
-        raise refused(tag, "their file is not a nanochat checkpoint.")
+        raise unusable_weights(tag, "their file is not a nanochat checkpoint.")
     return {name.removeprefix(COMPILED): tensor for name, tensor in loaded.items()}
 
 
@@ -96,7 +96,7 @@ def converted(
     return state
 
 
-def load(
+def load_checkpoint(
     checkpoint: Checkpoint,
     tag: str,
     tokenizer: Tokenizer,
@@ -110,15 +110,15 @@ def load(
     try:
         meta = nano_weights.model_config(checkpoint.meta)
     except ValueError as exc:
-        raise refused(tag, str(exc)) from exc
+        raise unusable_weights(tag, str(exc)) from exc
     tensors = read_tensors(checkpoint, tag)
     why = nano_weights.architecture_problem(tensors, meta)
     if why:
-        raise refused(tag, why)
+        raise unusable_weights(tag, why)
     if tokenizer.get_vocab_size(with_added_tokens=True) != meta["vocab_size"]:
-        raise refused(tag, "their vocabulary and their tokenizer's differ in size.")
+        raise unusable_weights(tag, "their vocabulary and their tokenizer's differ in size.")
     if not speaks_nanochat(tokenizer):
-        raise refused(tag, "their tokenizer lacks nanochat's special tokens.")
+        raise unusable_weights(tag, "their tokenizer lacks nanochat's special tokens.")
     config = model_settings(meta, tokenizer)
     total = float(sum(tensor.nbytes for tensor in tensors.values()))
     read = 0.0
@@ -138,7 +138,7 @@ def load(
     except RuntimeError as exc:
         if not misshapen(exc):
             raise
-        raise refused(tag, MISSHAPEN) from exc
+        raise unusable_weights(tag, MISSHAPEN) from exc
     check_info(info, tag)
     return model.to(device).eval()
 
@@ -177,8 +177,8 @@ def misshapen(exc: RuntimeError) -> bool:
 def check_info(info: Mapping[str, Any], tag: str) -> None:
     """Refuse a load that was not exact. Raises BackendFault."""
     if info["missing_keys"]:
-        raise refused(tag, "tensors are missing from their file.")
+        raise unusable_weights(tag, "tensors are missing from their file.")
     if info["unexpected_keys"]:
-        raise refused(tag, "their file has tensors that do not belong to this model.")
+        raise unusable_weights(tag, "their file has tensors that do not belong to this model.")
     if info["mismatched_keys"] or info.get("error_msgs"):
-        raise refused(tag, MISSHAPEN)
+        raise unusable_weights(tag, MISSHAPEN)

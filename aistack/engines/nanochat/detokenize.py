@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 HELD_MAX = 4
-"""A character has four bytes at most: what is none after so many tokens will never be one."""
+"""A character has four bytes at most: what is not one after this many tokens never will be."""
 
 
 class Vocabulary(Protocol):
@@ -114,7 +114,7 @@ class Detokenizer:
 
 
 def byte_pieces(tokenizer: Tokenizer) -> list[bytes] | None:
-    """The bytes of every token, by id; none if the vocabulary is not a byte-level one."""
+    """The bytes of every token, by id; None if the vocabulary is not a byte-level one."""
     settings = json.loads(tokenizer.to_str())
     if (settings.get("decoder") or {}).get("type") != "ByteLevel":
         return None

@@ -19,12 +19,11 @@ from typing import Any
 
 from attrs import frozen
 
+from aistack.contract.internal import TAG, TAG_MAX
 from aistack.errors import BackendFault, Code, Fault, malformed
 
 PROVIDER = "nanochat"
-TAG_MAX = 100
-RESERVED = frozenset({"tokenizer"})
-"""Names that are no tags: nanochat keeps the tokenizer that its checkpoints share in this folder."""
+_PLAIN_TAG = re.compile(TAG)
 
 _MODEL = re.compile(r"model_(\d+)\.pt")
 _HF_WEIGHTS = (
@@ -86,19 +85,12 @@ class Checkpoint:
 
 
 def tag_fault(tag: str) -> Fault | None:
-    """Why a string cannot be a tag at all (400); none if it can. Touches nothing."""
+    """Why a string cannot be a tag at all (400); None if it can. Looks at no file."""
     if not tag:
         return malformed("model_tag must not be empty.", param="model_tag")
     if len(tag) > TAG_MAX:
         return malformed(f"model_tag has more than {TAG_MAX} characters.", param="model_tag")
-    if (
-        not tag.isprintable()
-        or any(char in tag for char in "/\\:")
-        or ".." in tag
-        or tag[0] in ". ~-"
-        or tag[-1] in ". "
-        or tag in RESERVED
-    ):
+    if not tag.isprintable() or not _PLAIN_TAG.fullmatch(tag):
         return malformed(
             "model_tag must be the plain name of a folder of weights, without separators or '..'.",
             param="model_tag",
@@ -107,7 +99,7 @@ def tag_fault(tag: str) -> Fault | None:
 
 
 def weights(root: str | os.PathLike[str]) -> list[Weights]:
-    """The weights below `root` that would serve, sorted by tag; empty if there is no such folder."""
+    """The weights below `root` that would serve, sorted by tag; empty if the folder does not exist."""
     return [found for found in scan(root) if not found.problem]
 
 
@@ -123,7 +115,7 @@ def scan(root: str | os.PathLike[str]) -> list[Weights]:
 
 
 def find(root: str | os.PathLike[str], tag: str) -> Weights:
-    """The weights of a tag. Raises BackendFault: 400 for what is no name, 404 for what is not there
+    """The weights of a tag. Raises BackendFault: 400 for an invalid tag, 404 for one that is not there
     or cannot be served; nothing has been disturbed then."""
     fault = tag_fault(tag)
     if fault is not None:
@@ -141,7 +133,7 @@ def _not_found(message: str) -> Fault:
 
 
 def inspect(tag: str, path: Path) -> Weights | None:
-    """What a directory holds; none if it holds no weights."""
+    """What a directory holds; None if it holds no weights."""
     checkpoint = latest(path)
     if checkpoint is not None:
         return Weights(tag, "nanochat", str(path), checkpoint_problem(checkpoint, path))
@@ -284,7 +276,7 @@ def directory_problem(path: Path) -> str:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         return "its config.json does not say what model it is."
     for file in sorted(path.glob("*.safetensors")):
-        if not _whole(file):
+        if not _is_whole(file):
             return "its weights file is damaged or incomplete."
     for name in _HF_WEIGHTS:
         if name.endswith(".index.json") and (path / name).is_file():
@@ -292,7 +284,7 @@ def directory_problem(path: Path) -> str:
     return ""
 
 
-def _whole(file: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     """Whether a safetensors file is as long as its header says."""
     try:
         size = file.stat().st_size

@@ -36,7 +36,7 @@ _BLANKS = re.compile(r"\s+")
 
 @frozen
 class Rich:
-    """What one chunk of audio is: `text` without tags, `language` as detected or none, `emotion`
+    """What one chunk of audio is: `text` without tags, `language` as detected, or None, `emotion`
     (unknown where the model cannot tell), `events` besides speech, `speech` whether there is any."""
 
     text: str
@@ -46,7 +46,7 @@ class Rich:
     speech: bool
 
 
-def parsed(raw: str) -> Rich:
+def parse_rich_text(raw: str) -> Rich:
     """The model's text, taken apart. No tag is ever left in `text`."""
     tags = _TAG.findall(raw)
     text = _TAG.sub(" ", raw)
@@ -60,7 +60,7 @@ def parsed(raw: str) -> Rich:
         if tag and tag not in LANGUAGES and tag not in EMOTIONS and tag not in _NO_EVENTS
     )
     return Rich(
-        joined(text),
+        joined_tokens(text),
         languages[0] if languages else None,
         emotions[0] if emotions else "unknown",
         tuple(events),
@@ -68,7 +68,7 @@ def parsed(raw: str) -> Rich:
     )
 
 
-def joined(text: str) -> str:
+def joined_tokens(text: str) -> str:
     """One blank between words, and none between characters of scripts that write none."""
     text = _BLANKS.sub(" ", text).strip()
     kept = [

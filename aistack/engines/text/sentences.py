@@ -40,7 +40,7 @@ def ends_with(word: str, marks: str) -> bool:
     return word.rstrip(CLOSERS).endswith(tuple(marks))
 
 
-def _seconds(words: Words) -> float:
+def _duration(words: Words) -> float:
     return words[-1].end - words[0].start
 
 
@@ -78,7 +78,7 @@ def subtitles(words: Words) -> list[Words]:
 
 
 def _fits(words: Words) -> bool:
-    return len(text_of(words)) <= CUE_CHARS and _seconds(words) <= CUE_LONGEST_S
+    return len(text_of(words)) <= CUE_CHARS and _duration(words) <= CUE_LONGEST_S
 
 
 def _by_meaning(words: Words) -> list[Words]:
@@ -86,7 +86,7 @@ def _by_meaning(words: Words) -> list[Words]:
     for word in words:
         last = cues[-1] if cues else None
         if last is None or (
-            _seconds(last) >= CUE_SHORTEST_S
+            _duration(last) >= CUE_SHORTEST_S
             and (
                 ends_with(last[-1].word, STOPS)
                 or word.start - last[-1].end > CUE_SILENCE_S
@@ -135,10 +135,10 @@ def phrases(words: Words) -> list[Words]:
     current: list[Word] = []
     for word in words:
         current.append(word)
-        if ends_with(word.word, STOPS) or _seconds(current) >= PHRASE_LONGEST_S:
+        if ends_with(word.word, STOPS) or _duration(current) >= PHRASE_LONGEST_S:
             groups.append(current)
             current = []
-        elif _seconds(current) >= PHRASE_S:
+        elif _duration(current) >= PHRASE_S:
             commas = [i for i, held in enumerate(current, 1) if ends_with(held.word, COMMAS)]
             if commas:
                 groups.append(current[: commas[-1]])

@@ -87,7 +87,7 @@ def _middle(word: Word) -> float:
 
 
 def ordered(words: Iterable[Word], duration: float) -> list[Word]:
-    """The same words with times in order, none overlapping the next, none beyond the audio's end."""
+    """The same words with times in order: no word overlaps the next or ends after the audio."""
     result: list[Word] = []
     for word in words:
         start = round(min(max(word.start, 0.0), duration), 3)

@@ -26,7 +26,7 @@ from aistack.contract.public import ModelEntry
 from aistack.jobs.model import Job, Resident, Slot, Snapshot
 from aistack.jobs.states import Phase
 from aistack.observe.history import CAPABILITY
-from aistack.routing.choose import Facts
+from aistack.routing.facts import Facts
 
 At = Callable[[float], float]
 Freed = Callable[[str], float]
@@ -124,11 +124,11 @@ def _resident(resident: Resident | None, facts: Facts) -> ResidentModel | None:
 
 
 def category(resident: Resident, facts: Facts) -> JobKind:
-    """The capability of a model in memory. Engines without model cards serve local directories."""
+    """The capability of a model in memory. Engines without models serve the operator's own weights."""
     engine = facts.engines.get(resident.backend)
-    if engine is None or not engine.cards:
+    if engine is None or not engine.models:
         return "llm"
-    found = engine.cards[0].capability
+    found = engine.models[0].capability
     return "asr" if found == "asr" else "tts" if found == "tts" else "llm"
 
 
@@ -155,15 +155,15 @@ def cache(snapshot: Snapshot, facts: Facts, idle: Callable[[str], float], unload
 def voice_called(model: str, facts: Facts) -> Resident | None:
     """The installed text-to-speech engine with this id; routing only knows speech-to-text engines."""
     for name, engine in facts.engines.items():
-        for card in engine.cards:
-            if engine.installed and card.capability == "tts" and card.id == model:
-                return Resident(name, card.id)
+        for offered in engine.models:
+            if engine.installed and offered.capability == "tts" and offered.id == model:
+                return Resident(name, offered.id)
     return None
 
 
 def models(entries: Collection[ModelEntry], facts: Facts) -> AdminModels:
     """The entries of /v1/models with additional details for the operator."""
-    ours = {card.id for engine in facts.engines.values() if engine.installed for card in engine.cards}
+    ours = {model.id for engine in facts.engines.values() if engine.installed for model in engine.models}
     ours |= facts.local.keys()
     return AdminModels(
         models=tuple(

@@ -10,7 +10,7 @@ from aistack.chunks import TranscriptionRequest
 from aistack.contract.forms import form
 from aistack.contract.public import FilePart, TranscriptionForm
 from aistack.jobs.states import Op
-from aistack.routing.choose import Chosen
+from aistack.routing.facts import Chosen
 from aistack.web.delivery import deliver
 from aistack.web.keys import CONFIG, INVENTORY, SCHEDULER
 from aistack.web.submission import begin, job_of

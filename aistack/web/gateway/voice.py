@@ -8,7 +8,13 @@ from aiohttp import web
 
 from aistack.chunks import Vram
 from aistack.contract.relay_request import json_object
-from aistack.contract.speech import EMBEDDED_ID, STAND_IN, VOICES, embedded_answers, speak_request
+from aistack.contract.speech import (
+    EMBEDDED_ID,
+    OPENAI_SPEECH_MODELS,
+    OPENAI_VOICES,
+    embedded_answers,
+    speak_request,
+)
 from aistack.jobs.model import Job, Route
 from aistack.jobs.states import Op
 from aistack.web.keys import INVENTORY, UPSTREAMS
@@ -32,9 +38,9 @@ async def answers(request: web.Request, body: bytes) -> bool:
     container is down (which is asked only then)."""
     asked = json_object(body)
     model = asked.get("model") if asked is not None else None
-    if model not in (EMBEDDED_ID, *STAND_IN) or not await installed(request):
+    if model not in (EMBEDDED_ID, *OPENAI_SPEECH_MODELS) or not await installed(request):
         return False
-    up = model in STAND_IN and await request.app[UPSTREAMS].speech_is_up()
+    up = model in OPENAI_SPEECH_MODELS and await request.app[UPSTREAMS].speech_is_up()
     return embedded_answers(str(model), up)
 
 
@@ -54,4 +60,4 @@ async def lists_voices(request: web.Request) -> bool:
 
 def voices() -> dict[str, Any]:
     """Our list, in the container's form."""
-    return {"voices": sorted(VOICES), "uploaded_voices": []}
+    return {"voices": sorted(OPENAI_VOICES), "uploaded_voices": []}

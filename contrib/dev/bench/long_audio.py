@@ -28,13 +28,17 @@ from typing import Any
 import numpy as np
 
 from aistack.chunks import ModelSpec, Segment, TranscriptionRequest
-from aistack.engines import ENGINES
+from aistack.engines import ENGINES, SCRIPTED
 from contrib.dev.bench.harness import AUDIO
 
-CLASSES = ENGINES | {
-    "parakeet": "aistack.engines.parakeet:Parakeet",
-    "sensevoice": "aistack.engines.sensevoice:SenseVoice",
-}
+CLASSES = (
+    ENGINES
+    | SCRIPTED
+    | {
+        "parakeet": "aistack.engines.parakeet:Parakeet",
+        "sensevoice": "aistack.engines.sensevoice:SenseVoice",
+    }
+)
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FIGURES = {str(n): word for n, word in enumerate(WORDS)}
 

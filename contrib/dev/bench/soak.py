@@ -43,9 +43,9 @@ _RESET = struct.pack("ii", 1, 0)
 BOTH = """
 import sys
 import aistack.service.serve
-from aistack.engines import ENGINES
+from aistack.engines import ENGINES, SCRIPTED
 from aistack.cli.main import main
-aistack.service.serve.real_engines = lambda: dict(ENGINES)
+aistack.service.serve.real_engines = lambda: ENGINES | SCRIPTED
 sys.exit(main())
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aistack.weights.whisper_sizes import SIZES
+from aistack.weights.whisper import SIZES
 from tests.doubles.engines import EARS, EUROPEAN, FAMILIES, SPHINX
 from tests.http.gateway.client import TRANSLATIONS, Answer, acts
 from tests.http.gateway.service import Gates, Loads, Service, running

@@ -17,8 +17,9 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from aistack.chunks import DOWNLOAD, Progress
 from aistack.engines.causes import load_fault
 from aistack.errors import Code
-from aistack.weights import hub as cache
+from aistack.weights import hub as hub_module
 from aistack.weights import resume
+from aistack.weights.cache import repository_folder
 from tests.http.pull.conftest import TINY_ID, Running
 from tests.support.listening import TINY
 
@@ -38,16 +39,16 @@ def here(hub: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(resume, "PAUSE_S", 0.0)
-    monkeypatch.setattr(cache, "POLL_S", 0.01)
+    monkeypatch.setattr(hub_module, "POLL_S", 0.01)
 
 
 def fetched(patterns: tuple[str, ...] = ("model.bin",)) -> Path:
-    return cache.from_huggingface(TINY_ID, patterns, lambda _: None)
+    return hub_module.from_huggingface(TINY_ID, patterns, lambda _: None)
 
 
 def partial(tmp_path: Path) -> Path:
     name = hashlib.sha256(MODEL.read_bytes()).hexdigest() + resume.PARTIAL
-    return tmp_path / "hub" / cache.folder_of(TINY_ID) / "blobs" / name
+    return repository_folder(TINY_ID, {"HF_HUB_CACHE": str(tmp_path / "hub")}) / "blobs" / name
 
 
 def said(exc: BaseException) -> str:
@@ -124,7 +125,7 @@ def test_progress_counts_what_was_there_before(hub: Running, tmp_path: Path) -> 
         if progress.done >= 1_500_000:
             hub.open()
 
-    cache.from_huggingface(TINY_ID, ("model.bin",), report)
+    hub_module.from_huggingface(TINY_ID, ("model.bin",), report)
     assert {progress.unit for progress in told} == {DOWNLOAD}
     known = [progress for progress in told if progress.total]
     assert known[0].done >= 1_500_000

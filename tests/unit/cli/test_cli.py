@@ -211,7 +211,7 @@ def test_a_service_that_cannot_start_is_a_sentence(
     async def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["aistack.service.serve"], "serve", broken)
+    monkeypatch.setattr(sys.modules["aistack.service.serve"], "run_service", broken)
     assert transcribe(audio) == 1
     assert capsys.readouterr().err == "aistack: No space left on device.\n"
 

@@ -34,6 +34,17 @@ def test_a_device_twice() -> None:
     assert problem.startswith("slots.devices names cpu 2 times")
 
 
+def test_one_card_under_two_names() -> None:
+    (problem,) = problems(SLOTS__DEVICES="cuda,cuda:1,cuda:0")
+    assert problem == "slots.devices names one card twice: cuda and cuda:0."
+
+
+@pytest.mark.parametrize("name", ["cuda:x", "cuda:-1", "CUDA:0", "cuda:", "auto:1"])
+def test_what_is_not_a_device(name: str) -> None:
+    (problem,) = problems(SLOTS__DEVICES=f"cpu,{name}")
+    assert problem.startswith(f"slots.devices: {name!r} is not a device")
+
+
 def test_auto_beside_others() -> None:
     (problem,) = problems(SLOTS__DEVICES="auto,cuda:0")
     assert "must stand alone" in problem

@@ -17,8 +17,7 @@ from aistack.config.legacy import LEGACY
 from aistack.config.load import ConfigError, LoadedConfig, default_path, load_config, options
 from aistack.config.observability import ObservabilitySection, log_folder, payload_folder
 from aistack.config.sample import sample
-from aistack.weights.hub import modelscope_cache
-from aistack.weights.whisper import cache_dir
+from aistack.weights.cache import huggingface_cache, modelscope_cache
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,7 +88,7 @@ def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert (loaded.path, loaded.config) == (None, Config())
     with pytest.raises(ConfigError, match="does not exist"):
         load_config("~/aistack.toml", {})
-    assert str(cache_dir({})) == "~/.cache/huggingface/hub"
+    assert str(huggingface_cache({})) == "~/.cache/huggingface/hub"
     assert str(modelscope_cache({})) == "~/.cache/modelscope"
 
 

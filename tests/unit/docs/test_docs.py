@@ -17,7 +17,7 @@ from aistack.cli.exits import EXITS
 from aistack.cli.parser import parser
 from aistack.config.legacy import LEGACY
 from aistack.config.load import options
-from aistack.engines.base import ModelCard
+from aistack.engines.base import OfferedModel
 from aistack.errors import ErrorKind, internal
 from aistack.jobs import Outcome, OutcomeKind
 from aistack.jobs.model import JobContext
@@ -118,7 +118,7 @@ def test_fields_of_a_model_are_told() -> None:
     }
     shared = {"translate", "word_timestamps", "max_seconds", "is_routing_alias"}
     assert {name for name in fields | shared if f"`{name}`" not in page} == set()
-    assert shared - {"is_routing_alias"} <= set(ModelCard.__annotations__)
+    assert shared - {"is_routing_alias"} <= set(OfferedModel.__annotations__)
 
 
 def test_extras_that_are_promised_exist() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from aistack.config import Config, InferenceSection, ModelsSection, SlotsSection
-from aistack.doctor.config import models, named, read
+from aistack.doctor.config import model_findings, named, read
 from aistack.doctor.findings import GROUPS, Finding, FindingState, as_json, broken, page
-from aistack.engines.base import ModelCard
-from aistack.routing.choose import EngineFacts, Facts
+from aistack.engines.base import OfferedModel
+from aistack.routing.facts import EngineFacts, Facts
 from tests.support.listening import TINY
 
-WHISPER = EngineFacts(True, "Faster-Whisper", "", (ModelCard("whisper-small", "openai", "asr"),))
+SMALL = OfferedModel("whisper-small", "openai", "asr", names=("small",))
+WHISPER = EngineFacts(True, "Faster-Whisper", "", (SMALL,))
 FACTS = Facts({"whisper": WHISPER, "parakeet": EngineFacts(False, "Parakeet", "pip install nemo")})
 
 
@@ -89,14 +91,17 @@ def test_the_root_of_the_internal_api(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_here_and_not() -> None:
-    (found,) = models(FACTS)
+    (found,) = model_findings(FACTS)
     assert (found.name, found.state, found.help) == (
         "whisper-small",
         FindingState.MISSING,
         "aistack pull whisper-small",
     )
+    unfetched = Facts({"whisper": evolve(WHISPER, fetches=False)})
+    (found,) = model_findings(unfetched)
+    assert (found.state, found.help) == (FindingState.MISSING, ""), "pull could not do it either"
     here = Facts(FACTS.engines, frozenset({"whisper-small", "whisper-tiny"}))
-    assert states(models(here)) == {
+    assert states(model_findings(here)) == {
         "whisper-small": FindingState.WORKS,
         "whisper-tiny": FindingState.WORKS,
     }

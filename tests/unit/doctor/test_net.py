@@ -33,9 +33,9 @@ async def test_the_usual_hub_need_not_answer() -> None:
 async def test_servers_that_answer() -> None:
     async with Ollama() as ollama, VllmOmni() as omni:
         config = Config(ollama=OllamaSection(url=ollama.url), qwen_tts=QwenTtsSection(url=omni.url))
-        chat, speech = await doctor_net.upstreams(config)
+        chat, speech = await doctor_net.upstream_findings(config)
         ollama.models.clear()
-        empty, _ = await doctor_net.upstreams(config)
+        empty, _ = await doctor_net.upstream_findings(config)
     assert (chat.state, speech.state) == (FindingState.WORKS, FindingState.WORKS)
     assert chat.facts["models"] == ["qwen3:4b"]
     assert (empty.state, empty.help) == (FindingState.NOTE, "ollama pull NAME")
@@ -43,7 +43,7 @@ async def test_servers_that_answer() -> None:
 
 async def test_servers_that_do_not() -> None:
     named = Config(ollama=OllamaSection(url=NOWHERE), qwen_tts=QwenTtsSection(url=NOWHERE))
-    for found in await doctor_net.upstreams(named):
+    for found in await doctor_net.upstream_findings(named):
         assert found.state is FindingState.BROKEN
         assert f"does not answer at {NOWHERE} (connection refused)" in found.says
     absent = doctor_net._absent("Ollama", "chat", NOWHERE, "connection refused", False)
@@ -51,13 +51,13 @@ async def test_servers_that_do_not() -> None:
 
 
 async def test_an_address_that_is_none_and_a_server_that_is_ill() -> None:
-    chat, _ = await doctor_net.upstreams(Config(ollama=OllamaSection(url="not a url")))
+    chat, _ = await doctor_net.upstream_findings(Config(ollama=OllamaSection(url="not a url")))
     assert chat.state is FindingState.BROKEN
     async with Ollama() as ollama:
         ollama.fail("/api/version", "status", status=500)
-        chat, _ = await doctor_net.upstreams(Config(ollama=OllamaSection(url=ollama.url)))
+        chat, _ = await doctor_net.upstream_findings(Config(ollama=OllamaSection(url=ollama.url)))
         assert (chat.state, "status 500" in chat.says) == (FindingState.BROKEN, True)
         ollama.heal()
         ollama.fail("/api/version", "garbage")
-        chat, _ = await doctor_net.upstreams(Config(ollama=OllamaSection(url=ollama.url)))
+        chat, _ = await doctor_net.upstream_findings(Config(ollama=OllamaSection(url=ollama.url)))
         assert chat.state is FindingState.BROKEN

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aistack import __version__
-from aistack.doctor.engines import Probed, audio, judged, probe
+from aistack.doctor.engines import Probed, audio_findings, judged, probe
 from aistack.doctor.findings import FindingState
 from tests.doubles import patients
 from tests.support.listening import ROOT
@@ -123,7 +123,7 @@ def test_a_card_that_the_libraries_cannot_use(
 
 
 async def test_audio_is_read_and_written_by_the_real_libraries() -> None:
-    reading, writing = await audio()
+    reading, writing = await audio_findings()
     assert (reading.state, writing.state) == (FindingState.WORKS, FindingState.WORKS)
     assert "MP3 sample was decoded" in reading.says
     assert writing.says.endswith("mp3 opus aac flac wav pcm")
@@ -132,7 +132,7 @@ async def test_audio_is_read_and_written_by_the_real_libraries() -> None:
 async def test_audio_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "av.py").write_text("raise ImportError('libavcodec.so is not there')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    reading, _ = await audio()
+    reading, _ = await audio_findings()
     assert reading.state is FindingState.BROKEN
     assert "libavcodec.so is not there" in reading.says
     assert reading.help.startswith(f"{sys.executable} -m pip install --force-reinstall 'av<20,")

@@ -8,12 +8,13 @@ import av
 import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from aistack.engines.causes import is_out_of_memory, load_fault, offline
+from aistack.engines.causes import load_fault
+from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.engines.sphinx import Sphinx
-from aistack.engines.torch_common import kind_of_torch
-from aistack.engines.torch_common import load_fault as torch_load_fault
+from aistack.engines.torch_common import kind_of_torch, torch_load_fault
 from aistack.engines.whisper import Whisper
 from aistack.errors import Code, ErrorKind
+from aistack.weights.hub import offline
 
 
 class RuntimeException(Exception):

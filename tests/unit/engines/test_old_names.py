@@ -8,15 +8,17 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from aistack.engines import base
-from aistack.routing import inventory
+from aistack.engines import base, segments
+from aistack.routing import discovery
 
 
 def test_the_old_module_has_the_new_ones_names_and_says_so() -> None:
     sys.modules.pop("aistack.backends.base", None)
     with pytest.warns(DeprecationWarning, match=r"is now aistack\.engines\.base"):
         old = importlib.import_module("aistack.backends.base")
-    assert all(getattr(old, name) is getattr(base, name) for name in old.__all__)
+    assert old.ModelCard is base.OfferedModel
+    moved = {**vars(segments), **vars(base), "ModelCard": base.OfferedModel}
+    assert all(getattr(old, name) is moved[name] for name in old.__all__)
 
 
 def test_engines_are_found_in_the_old_group_and_in_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,8 +30,8 @@ def test_engines_are_found_in_the_old_group_and_in_the_new_one(monkeypatch: pyte
     def found(group: str) -> list[EntryPoint]:
         return [EntryPoint(name, value, group) for name, value in groups[group].items()]
 
-    monkeypatch.setattr(inventory, "entry_points", found)
-    engines = inventory.real_engines()
+    monkeypatch.setattr(discovery, "entry_points", found)
+    engines = discovery.real_engines()
     assert {name: engines[name] for name in ("ears", "eyes", "both")} == {
         "ears": "old:Ears",
         "eyes": "new:Eyes",

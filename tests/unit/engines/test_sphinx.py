@@ -178,10 +178,10 @@ def test_a_model_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
         listen(Sphinx(), HELLO)
 
 
-def test_the_card(sphinx: Sphinx) -> None:
-    (card,) = sphinx.cards()
-    assert (card.id, card.owned_by, card.languages) == ("pocketsphinx-en-us", "cmusphinx", ("en",))
-    assert card.supports_streaming and card.word_timestamps and not card.translate
+def test_the_model(sphinx: Sphinx) -> None:
+    (model,) = sphinx.models()
+    assert (model.id, model.owned_by, model.languages) == ("pocketsphinx-en-us", "cmusphinx", ("en",))
+    assert model.supports_streaming and model.word_timestamps and not model.translate
 
 
 @pytest.mark.parametrize(

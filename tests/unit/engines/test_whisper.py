@@ -13,9 +13,10 @@ from faster_whisper import WhisperModel
 
 from aistack.chunks import Segment, Transcript, TranscriptionRequest, from_frame, to_frame
 from aistack.engines import whisper as module
-from aistack.engines.base import spaced
+from aistack.engines.segments import spaced
 from aistack.engines.whisper import LANGUAGES, Whisper, known, warm_up
 from aistack.errors import BackendFault, ErrorKind
+from aistack.weights.whisper import SIZES
 from tests.support.listening import (
     AUDIO,
     SPOKEN,
@@ -343,12 +344,22 @@ def test_run_before_load() -> None:
         listen(Whisper(), EN)
 
 
-def test_the_card(whisper: Whisper) -> None:
-    (card,) = whisper.cards()
-    assert (card.id, card.owned_by, card.capability) == ("whisper-small", "openai", "asr")
-    assert card.supports_streaming and card.translate and card.word_timestamps
-    assert len(card.languages) == 100 == len(set(card.languages))
+def test_the_listed_model(whisper: Whisper) -> None:
+    (small,) = (model for model in whisper.models() if model.listed)
+    assert (small.id, small.owned_by, small.capability) == ("whisper-small", "openai", "asr")
+    assert small.supports_streaming and small.translate and small.word_timestamps
+    assert len(small.languages) == 100 == len(set(small.languages))
     assert set(LANGUAGES) == set(inside(whisper).supported_languages)
+
+
+def test_every_size_is_a_model() -> None:
+    models = Whisper().models()
+    assert models[0].id == "whisper-small"
+    assert {model.source for model in models} == set(SIZES) and len(models) == len(SIZES)
+    assert all(model.id == f"whisper-{model.source}" for model in models)
+    stand_ins = {model.id for model in models if model.id in Whisper.auto.stand_ins}
+    assert stand_ins == set(Whisper.auto.stand_ins)
+    assert not any(model.endswith(".en") for model in stand_ins)
 
 
 def test_the_rehearsal_works_on_a_real_model(whisper: Whisper, encoded: list[int]) -> None:

@@ -18,7 +18,7 @@ import faster_whisper
 import pytest
 
 from aistack.chunks import ModelSpec
-from aistack.engines.whisper import Whisper, compute_type_of, device_of, threads_of
+from aistack.engines.whisper import Whisper, compute_type_of, ctranslate2_device, threads_of
 from aistack.errors import BackendFault, Code, Fault
 from tests.support.listening import AUDIO, ROOT, TINY, listen
 
@@ -137,14 +137,21 @@ def test_devices_that_cannot(device: str, options: dict[str, Any], words: str) -
     assert words in failure(TINY, device, **options).message
 
 
+@pytest.mark.parametrize("device", ["cpu:0", "cpu:1"])
+def test_every_slot_of_one_processor_loads(device: str) -> None:
+    """The library knows one processor, with the number 0."""
+    assert listen(load(TINY, device), AUDIO / "digits-de.wav").text == "zwei sieben eins acht"
+
+
 def test_device_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device_of("cpu") == ("cpu", 0)
-    assert device_of("cuda") == ("cuda", 0)
-    assert device_of("cuda:3") == ("cuda", 3)
+    assert ctranslate2_device("cpu") == ("cpu", 0)
+    assert ctranslate2_device("cpu:1") == ("cpu", 0)
+    assert ctranslate2_device("cuda") == ("cuda", 0)
+    assert ctranslate2_device("cuda:3") == ("cuda", 3)
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
-    assert device_of("auto") == ("cpu", 0)
+    assert ctranslate2_device("auto") == ("cpu", 0)
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 2)
-    assert device_of("auto") == ("cuda", 0)
+    assert ctranslate2_device("auto") == ("cuda", 0)
 
 
 @pytest.mark.parametrize(
@@ -200,22 +207,23 @@ REPOSITORY = "Systran/faster-whisper-small"
 
 CHILD = """
 import json, sys, time
-from aistack.engines.whisper import Whisper, weights_on_disk
+from aistack.engines.whisper import Whisper
 from aistack.chunks import ModelSpec
 from aistack.errors import BackendFault
 import aistack.weights.hub as hub, os, threading
 hub.POLL_S = 0.02
+spec = ModelSpec("whisper-small", "small", "cpu", {"threads": 1})
 reports, threads, began = [], set(), time.monotonic()
 def report(progress):
     reports.append([progress.done, progress.total, progress.unit])
     threads.add(threading.current_thread() is threading.main_thread())
 fault = None
 try:
-    Whisper().load(ModelSpec("whisper-small", "small", "cpu", {"threads": 1}), report)
+    Whisper().load(spec, report)
 except BackendFault as exc:
     fault = [exc.fault.kind.word, exc.fault.code.value, exc.fault.message, exc.fault.provider]
 print(json.dumps({"fault": fault, "reports": reports, "main": threads <= {True},
-                  "took": time.monotonic() - began, "there": weights_on_disk("small", os.environ)}))
+                  "took": time.monotonic() - began, "there": Whisper().weights(spec, os.environ)}))
 """
 
 

@@ -12,20 +12,15 @@ from hypothesis import strategies as st
 
 from aistack.chunks import Vram
 from aistack.config import DEFAULT_ALIASES
-from aistack.engines.base import ModelCard
+from aistack.engines.base import AutoRules, EngineInfo, OfferedModel, OperatorModels
+from aistack.engines.parakeet import Parakeet
+from aistack.engines.sensevoice import SenseVoice
+from aistack.engines.sphinx import Sphinx
+from aistack.engines.whisper import Whisper
 from aistack.errors import GATEWAY, BackendFault, Code, Fault, fault_headers
-from aistack.routing.choose import (
-    LANGUAGES,
-    PREFERRED,
-    STAND_INS,
-    Chosen,
-    EngineFacts,
-    Facts,
-    choose,
-    depends_on_hub,
-    hint_of,
-)
-from aistack.weights.whisper_sizes import SIZES
+from aistack.routing.choose import choose_model, depends_on_hub, hint_of
+from aistack.routing.facts import Chosen, EngineFacts, Facts
+from aistack.weights.whisper import SIZES
 
 SMALL = "whisper-small"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"
@@ -35,31 +30,23 @@ SPHINX = "pocketsphinx-en-us"
 EUROPEAN = "en bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro sk sl es sv ru uk".split()  # noqa: SIM905
 ASIAN = ("zh", "yue", "ja", "ko")
 
-ENGINES: Mapping[str, EngineFacts] = {
-    "whisper": EngineFacts(
+REAL: Mapping[str, EngineInfo] = {
+    "whisper": Whisper(),
+    "parakeet": Parakeet(),
+    "sensevoice": SenseVoice(),
+    "sphinx": Sphinx(),
+}
+ENGINES: dict[str, EngineFacts] = {
+    name: EngineFacts(
         True,
-        "Faster-Whisper",
-        "pip install faster-whisper",
-        (ModelCard(SMALL, "openai", "asr", tuple(sorted(LANGUAGES)), True, True),),
-    ),
-    "parakeet": EngineFacts(
-        True,
-        "Parakeet",
-        "pip install nemo",
-        (ModelCard(PARAKEET, "nvidia", "asr", tuple(EUROPEAN), False),),
-    ),
-    "sensevoice": EngineFacts(
-        True,
-        "SenseVoice",
-        "pip install funasr",
-        (ModelCard(SENSEVOICE, "alibaba", "asr", (*ASIAN, "en")),),
-    ),
-    "sphinx": EngineFacts(
-        True,
-        "PocketSphinx",
-        "pip install pocketsphinx",
-        (ModelCard(SPHINX, "cmusphinx", "asr", ("en",)),),
-    ),
+        engine.provider,
+        engine.install,
+        engine.models(),
+        engine.auto,
+        engine.family,
+        engine.operator_models is OperatorModels.LOCAL,
+    )
+    for name, engine in REAL.items()
 }
 MODEL = {"whisper": SMALL, "parakeet": PARAKEET, "sensevoice": SENSEVOICE, "sphinx": SPHINX}
 ALL = tuple(ENGINES)
@@ -71,11 +58,15 @@ def facts(
     on_disk: tuple[str, ...] | None = None,
     **others: Any,
 ) -> Facts:
-    """Facts in which `engines` are installed; their weights are on the disk unless told otherwise."""
-    known = {name: ENGINES[name] for name in engines}
-    known |= {name: evolve(ENGINES[name], installed=False) for name in missing}
+    """Facts in which `engines` are installed and `missing` are not; the rest of ours are not offered.
+
+    The weights of `engines` are on the disk unless `on_disk` names others.
+    """
+    absent = {name: evolve(of, installed=False) for name, of in ENGINES.items() if name not in engines}
+    offered = {name: of for name, of in (ENGINES | absent).items() if name in (*engines, *missing)}
+    left_out = {name: of for name, of in absent.items() if name not in offered}
     here = tuple(MODEL[name] for name in engines) if on_disk is None else on_disk
-    return Facts(known, frozenset(here), aliases=DEFAULT_ALIASES, **others)
+    return Facts(offered, frozenset(here), aliases=DEFAULT_ALIASES, others=left_out, **others)
 
 
 EVERYTHING = facts(*ALL)
@@ -84,7 +75,7 @@ EVERYTHING = facts(*ALL)
 def chosen(
     name: str | None, language: str | None = None, translate: bool = False, of: Facts = EVERYTHING
 ) -> Chosen:
-    return choose(name, language, translate, of)
+    return choose_model(name, language, translate, of)
 
 
 def model(*args: Any, **options: Any) -> str:
@@ -125,7 +116,6 @@ def test_a77_bare_sizes(size: str) -> None:
 
 def test_there_are_thirteen_sizes() -> None:
     assert len(SIZES) == len(set(SIZES)) == 13
-    assert set(STAND_INS) < set(SIZES) and not any(size.endswith(".en") for size in STAND_INS)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +212,7 @@ def test_listed_ids_of_engines_nobody_here_has_heard_of() -> None:
         True,
         "Fake",
         "-",
-        (ModelCard("fake-whole", "x", "asr", ("en",), False), ModelCard("llm", "x", "llm")),
+        (OfferedModel("fake-whole", "x", "asr", ("en",), False), OfferedModel("llm", "x", "llm")),
     )
     of = evolve(EVERYTHING, engines={**ENGINES, "fake": fake})
     got = chosen("FAKE-whole", of=of)
@@ -277,13 +267,13 @@ def test_an_alias_of_nothing_names_what_is_missing() -> None:
     ],
 )
 def test_hints_are_their_primary_subtag(language: str | None, hint: str | None) -> None:
-    assert hint_of(language) == hint
+    assert hint_of(language, EVERYTHING) == hint
     assert chosen("whisper-small", language).hint == hint
 
 
 def test_whisper_knows_a_hundred_languages_and_parakeet_twenty_five() -> None:
-    assert len(LANGUAGES) == 100
-    assert sorted(code for code, engine in PREFERRED.items() if engine == "parakeet") == sorted(EUROPEAN)
+    assert len(ENGINES["whisper"].default.languages) == 100
+    assert sorted(ENGINES["parakeet"].auto.first_for) == sorted(EUROPEAN)
 
 
 # --- auto --------------------------------------------------------------------------------------------
@@ -343,22 +333,25 @@ def test_a92_one_engine_of_any_kind_is_enough(only: str) -> None:
 
 
 def test_a92_even_one_nobody_has_heard_of() -> None:
-    card = ModelCard("norsk-1", "x", "asr", ("no",))
-    of = Facts({"norsk": EngineFacts(True, "Norsk", "-", (card,))}, frozenset({"norsk-1"}))
+    card = OfferedModel("norsk-1", "x", "asr", ("no",))
+    norsk = EngineFacts(True, "Norsk", "-", (card,))
+    of = Facts({"norsk": norsk}, frozenset({"norsk-1"}), others=ENGINES)
     assert model("auto", None, of=of) == model("auto", "no", of=of) == "norsk-1"
     assert refused("auto", "en", of=of).code is Code.BACKEND_MISSING
 
 
 @pytest.mark.parametrize("language", [None, "en"])
 def test_the_embedded_engine_is_last_even_behind_strangers(language: str | None) -> None:
-    stranger = EngineFacts(True, "Stranger", "-", (ModelCard("stranger-1", "x", "asr", ("en",)),))
+    stranger = EngineFacts(True, "Stranger", "-", (OfferedModel("stranger-1", "x", "asr", ("en",)),))
     of = Facts({"sphinx": ENGINES["sphinx"], "stranger": stranger}, frozenset({SPHINX, "stranger-1"}))
     assert model("auto", language, of=of) == "stranger-1"
 
 
 @pytest.mark.parametrize("translate", [False, True])
 @pytest.mark.parametrize("language", [None, "en", "zh"])
-@pytest.mark.parametrize("of", [facts(), facts(missing=ALL), Facts(disabled=frozenset(ALL))])
+@pytest.mark.parametrize(
+    "of", [facts(), facts(missing=ALL), Facts(disabled=frozenset(ALL), others=ENGINES)]
+)
 def test_a93_nobody_at_all(of: Facts, language: str | None, translate: bool) -> None:
     fault = refused("auto", language, translate, of=of)
     assert (fault.status, fault.code, fault.provider) == (503, Code.BACKEND_MISSING, GATEWAY)
@@ -371,6 +364,62 @@ def test_a93_nobody_at_all(of: Facts, language: str | None, translate: bool) -> 
 def test_the_embedded_engine_does_not_pretend_to_know_other_languages(language: str) -> None:
     fault = refused("auto", language, of=facts("sphinx"))
     assert fault.code is Code.BACKEND_MISSING and f"'{language}'" in fault.message
+
+
+# --- engines of other packages -----------------------------------------------------------------------
+
+
+def stranger(languages: tuple[str, ...], auto: AutoRules = AutoRules(), **how: Any) -> EngineFacts:  # noqa: B008
+    card = OfferedModel("stranger-1", "x", "asr", languages)
+    return EngineFacts(True, "Stranger", "pip install stranger", (card,), auto, **how)
+
+
+def beside_ours(of: EngineFacts, *on_disk: str) -> Facts:
+    here = frozenset((*MODEL.values(), *on_disk))
+    return Facts({**ENGINES, "stranger": of}, here, aliases=DEFAULT_ALIASES)
+
+
+@pytest.mark.parametrize("language", ["de", "zh", "ar", "no", None])
+def test_a_stranger_comes_after_ours(language: str | None) -> None:
+    of = beside_ours(stranger(("de", "zh", "ar", "no")), "stranger-1")
+    assert model("auto", language, of=of) == model("auto", language)
+
+
+@pytest.mark.parametrize("language", ["gsw", "GSW-CH"])
+def test_a_language_that_only_a_stranger_knows_is_a_hint(language: str) -> None:
+    of = beside_ours(stranger(("gsw", "de")), "stranger-1")
+    got = chosen("auto", language, of=of)
+    assert (got.model_id, got.hint) == ("stranger-1", "gsw")
+    assert hint_of(language, EVERYTHING) is None
+
+
+def test_a_stranger_may_go_first_where_none_of_ours_does() -> None:
+    first = AutoRules(first_for=("no", "de"))
+    of = beside_ours(stranger(("no", "de"), first), "stranger-1")
+    assert model("auto", "no", of=of) == "stranger-1"
+    assert model("auto", "de", of=of) == PARAKEET, "among equals ours come first"
+
+
+def test_weights_that_a_stranger_cannot_fetch_are_missing_whatever_the_hub_says() -> None:
+    lacking = stranger(("gsw",), fetches=False)
+    of = evolve(beside_ours(lacking), fetchable=True)
+    assert model("auto", "gsw", of=of) != "stranger-1"
+    assert model("auto", "gsw", of=beside_ours(lacking, "stranger-1")) == "stranger-1"
+    alone = Facts({"stranger": lacking}, fetchable=True)
+    fault = refused("auto", "gsw", of=alone)
+    assert (fault.status, fault.code) == (503, Code.MODEL_LOAD_FAILED)
+    assert "stranger-1" in fault.message and "cannot fetch" in fault.message
+    assert not depends_on_hub("auto", "gsw", False, alone)
+
+
+def test_a_strangers_family_and_other_names() -> None:
+    card = OfferedModel("stranger-1", "x", "asr", ("en",), names=("odd",))
+    hidden = OfferedModel("stranger-2", "x", "asr", ("en",), listed=False, source="two")
+    of = beside_ours(EngineFacts(True, "Stranger", "-", (card, hidden), family="strange"))
+    assert model("Odd", of=of) == "stranger-1"
+    assert model("very-Strange", of=of) == "stranger-1"
+    assert model("STRANGER-2", of=of) == "stranger-2"
+    assert "strange" in refused("nope", of=of).message
 
 
 # --- weights -----------------------------------------------------------------------------------------
@@ -542,7 +591,7 @@ def test_in_every_world_the_answer_is_right_or_a_fault(
     name: str | None, language: str | None, translate: bool, of: Facts
 ) -> None:
     try:
-        got = choose(name, language, translate, of)
+        got = choose_model(name, language, translate, of)
     except BackendFault as refusal:
         assert refusal.fault.status in (400, 503)
         if name in (None, "auto"):

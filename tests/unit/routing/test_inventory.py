@@ -16,16 +16,31 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from attrs import evolve
 
-from aistack.config import Config, EnginesSection, ModelsSection
+from aistack.chunks import ModelSpec
+from aistack.config import (
+    Config,
+    EnginesSection,
+    InferenceSection,
+    ModelsSection,
+    SlotsSection,
+)
 from aistack.contract.converters import structure, to_json
 from aistack.contract.public import ModelEntry, ModelsList
-from aistack.engines.base import ModelCard
+from aistack.engines.base import EngineDefaults, OfferedModel
+from aistack.engines.nanochat.engine import Nanochat
+from aistack.engines.parakeet import Parakeet
+from aistack.engines.sensevoice import SenseVoice
+from aistack.engines.sphinx import Sphinx
+from aistack.engines.whisper import LANGUAGES, Whisper
 from aistack.errors import BackendFault, Code
 from aistack.jobs.model import Resident
 from aistack.routing import inventory
-from aistack.routing.choose import LANGUAGES
-from aistack.routing.inventory import Inventory, Remembered, hub_answers, offline, specification
-from aistack.weights.whisper_sizes import SIZES
+from aistack.routing.discovery import real_engines
+from aistack.routing.inventory import Inventory, hub_answers
+from aistack.routing.remembered import Remembered
+from aistack.routing.specs import specification
+from aistack.weights.hub import offline
+from aistack.weights.whisper import SIZES
 
 pytestmark = pytest.mark.both_loops
 
@@ -33,13 +48,14 @@ SMALL = "whisper-small"
 PARAKEET = "nvidia/parakeet-tdt-0.6b-v3"
 SENSEVOICE = "iic/SenseVoiceSmall"
 SPHINX = "pocketsphinx-en-us"
-CARDS = {
-    "sphinx": ModelCard(SPHINX, "cmusphinx", "asr", ("en",), created=5),
-    "fake": ModelCard("fake-1", "x", "asr", ("en",), created=6),
-    "whisper": ModelCard(SMALL, "openai", "asr", tuple(sorted(LANGUAGES)), translate=True, created=1),
-    "parakeet": ModelCard(PARAKEET, "nvidia", "asr", ("en", "de"), False, max_seconds=86400.0),
-    "sensevoice": ModelCard(SENSEVOICE, "alibaba", "asr", ("zh", "yue", "en", "ja", "ko")),
+MODELS = {
+    "sphinx": OfferedModel(SPHINX, "cmusphinx", "asr", ("en",), created=5),
+    "fake": OfferedModel("fake-1", "x", "asr", ("en",), created=6),
+    "whisper": OfferedModel(SMALL, "openai", "asr", tuple(sorted(LANGUAGES)), translate=True, created=1),
+    "parakeet": OfferedModel(PARAKEET, "nvidia", "asr", ("en", "de"), False, max_seconds=86400.0),
+    "sensevoice": OfferedModel(SENSEVOICE, "alibaba", "asr", ("zh", "yue", "en", "ja", "ko")),
 }
+REAL = {"whisper": Whisper, "parakeet": Parakeet, "sensevoice": SenseVoice, "sphinx": Sphinx}
 WHISPER = ("whisper",)
 
 
@@ -83,24 +99,31 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Build:
         environ: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Inventory:
+        def weights(self: Any, model: ModelSpec, environ: Mapping[str, str]) -> bool:
+            size = model.source
+            return size in on_disk if size in SIZES else Path(size, "model.bin").is_file()
+
         dotted = {}
         for name in names:
-            engine = type(
-                "Made",
-                (),
-                {
-                    "name": name,
-                    "provider": name.title(),
-                    "install": f"pip install {name}",
-                    "requires": ("json", "no_such_module") if name in lacking else ("json",),
-                    "cards": lambda self, card=CARDS[name]: (card,),
-                },
-            )
-            module = ModuleType(f"made_up_{name}")
-            vars(module)["Made"] = engine
+            real = REAL.get(name, EngineDefaults)
+            members: dict[str, Any] = {
+                "name": name,
+                "provider": name.title(),
+                "install": f"pip install {name}",
+                "requires": ("json", "no_such_module") if name in lacking else ("json",),
+                "auto": real.auto,
+                "operator_models": real.operator_models,
+                "models": lambda self, model=MODELS[name]: (model,),
+            }
             if name == "whisper":
-                vars(module)["SIZES"] = SIZES
-                vars(module)["weights_on_disk"] = lambda size, environ: size in on_disk
+                members["models"] = lambda self: (
+                    evolve(MODELS["whisper"], source="small"),
+                    *Whisper().models()[1:],
+                )
+                members["weights"] = weights
+                members["fetch"] = lambda self, model, report: None
+            module = ModuleType(f"made_up_{name}")
+            vars(module)["Made"] = type("Made", (EngineDefaults,), members)
             monkeypatch.setitem(sys.modules, module.__name__, module)
             dotted[name] = f"{module.__name__}:Made"
         options.setdefault("probe", Hub(False))
@@ -121,7 +144,7 @@ def by_id(listed: ModelsList) -> dict[str, ModelEntry]:
 
 
 async def test_a29_a30_a31_a32_every_entry_is_the_contracts(build: Build) -> None:
-    listed = await build(*CARDS).models()
+    listed = await build(*MODELS).models()
     plain = structure(json.loads(to_json(listed)), ModelsList)
     assert plain == listed and listed.object == "list"
     for entry in listed.data:
@@ -132,11 +155,11 @@ async def test_a29_a30_a31_a32_every_entry_is_the_contracts(build: Build) -> Non
 
 
 async def test_a33_nothing_is_null(build: Build) -> None:
-    assert b"null" not in to_json(await build(*CARDS).models())
+    assert b"null" not in to_json(await build(*MODELS).models())
 
 
 async def test_the_order_is_fixed_whatever_the_roll_says(build: Build) -> None:
-    assert ids(await build(*CARDS).models()) == ["auto", SMALL, PARAKEET, SENSEVOICE, "fake-1", SPHINX]
+    assert ids(await build(*MODELS).models()) == ["auto", SMALL, PARAKEET, SENSEVOICE, "fake-1", SPHINX]
 
 
 async def test_a34_a36_a38_the_alias(build: Build) -> None:
@@ -167,7 +190,7 @@ async def test_a37_the_alias_streams_if_all_do(build: Build) -> None:
 
 
 async def test_a39_to_a45_the_real_entries(build: Build) -> None:
-    entries = by_id(await build(*CARDS).models())
+    entries = by_id(await build(*MODELS).models())
     assert (entries[SMALL].owned_by, entries[SMALL].supports_streaming) == ("openai", True)
     assert (entries[PARAKEET].owned_by, entries[PARAKEET].supports_streaming) == ("nvidia", False)
     assert (entries[SENSEVOICE].owned_by, entries[SENSEVOICE].supports_streaming) == ("alibaba", True)
@@ -179,7 +202,7 @@ async def test_a39_to_a45_the_real_entries(build: Build) -> None:
 
 
 async def test_what_is_added_to_the_seeds_entry(build: Build) -> None:
-    entries = by_id(await build(*CARDS).models())
+    entries = by_id(await build(*MODELS).models())
     assert (entries[SMALL].created, entries[SMALL].translate, entries[SMALL].word_timestamps) == (
         1,
         True,
@@ -239,12 +262,12 @@ async def test_one_entry(build: Build) -> None:
 
 async def test_a53_a54_listing_asks_nobody(build: Build) -> None:
     hub = Hub()
-    await build(*CARDS, probe=hub).models()
+    await build(*MODELS, probe=hub).models()
     assert hub.asked == 0
 
 
 async def test_a55_every_listed_id_with_weights_is_routed_to_itself(build: Build) -> None:
-    stock = build(*CARDS, on_disk=("small",))
+    stock = build(*MODELS, on_disk=("small",))
     here = (await stock.facts()).on_disk
     assert here == {SMALL, PARAKEET, SENSEVOICE, "fake-1", SPHINX}
     for model in here:
@@ -442,7 +465,7 @@ async def test_no_hub_at_all(no_proxy: None, endpoint: str) -> None:
 )
 def test_whisper_is_told_a_size_or_a_directory(model: str, source: str) -> None:
     config = Config(models=ModelsSection(local={"ours": "weights/ours"}))
-    spec = specification(config, Resident("whisper", model), "cuda:1")
+    spec = specification(config, Whisper(), model, "cuda:1")
     assert (spec.id, spec.source, spec.device) == (model, source, "cuda:1")
     assert spec.options == {"batch_size": 8}
 
@@ -460,12 +483,23 @@ def test_options_come_from_the_configuration(build: Build) -> None:
     }
     sphinx = stock.spec(Resident("sphinx", SPHINX), "cpu")
     assert (sphinx.source, sphinx.options) == (SPHINX, {"threads": 3})
-    assert stock.spec(Resident("third_party", "x"), "cpu") == evolve(sphinx, id="x", source="x")
+    assert stock.spec(Resident("sphinx", "x"), "cpu") == evolve(sphinx, id="x", source="x")
+    with pytest.raises(BackendFault, match="third_party is not offered"):
+        stock.spec(Resident("third_party", "x"), "cpu")
+
+
+def test_weights_by_tag_lie_below_the_root_and_know_their_slot() -> None:
+    config = Config(
+        inference=InferenceSection(root="/srv/weights"), slots=SlotsSection(devices=("cpu", "cuda:1"))
+    )
+    spec = specification(config, Nanochat(), "d20", "cuda:1")
+    assert (spec.source, spec.slot, spec.options) == ("/srv/weights/d20", 1, {"dtype": "auto"})
+    assert specification(config, Nanochat(), "d20", "cpu").slot == 0
 
 
 def test_the_scripted_engine_is_offered_only_when_asked_for() -> None:
-    assert "fake" not in inventory.real_engines()
-    assert list(inventory.real_engines()) == [
+    assert "fake" not in real_engines()
+    assert list(real_engines()) == [
         "whisper",
         "parakeet",
         "sensevoice",

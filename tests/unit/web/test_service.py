@@ -20,7 +20,7 @@ from aistack.engines.fake import FakeEngine
 from aistack.jobs.model import Transition
 from aistack.jobs.states import Phase
 from aistack.service.app import BROKEN, listen, make_runner
-from aistack.service.assembly import assemble, device_of, settings_of, spare
+from aistack.service.assembly import assemble, settings_of, slot_device, spare
 from aistack.web.keys import SCHEDULER
 from tests.doubles.web import Answered, Raw, a_file, get, multipart, named, post, soon
 from tests.unit.run.conftest import Gates
@@ -280,5 +280,5 @@ def test_settings_of_engines() -> None:
         == 5.0
     )
     assert settings_of(Config(), FakeEngine(), "").kill_after_s == FakeEngine.kill_after_s
-    assert [device_of(name) for name in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
+    assert [slot_device(name) for name in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
     assert [spare(Config(engines=EnginesSection(spare=word))) for word in ("on", "off")] == [True, False]

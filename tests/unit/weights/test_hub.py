@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from aistack.chunks import DOWNLOAD, Progress
 from aistack.weights import hub
+from aistack.weights.cache import in_huggingface, in_modelscope
 from tests.unit.engines.test_whisper_load import REPOSITORY, REVISION, Hub
 
 BOUND_S = 30.0
@@ -34,21 +35,21 @@ def put(folder: Path, *names: str) -> Path:
 def test_the_revision_of_main_comes_first(tmp_path: Path) -> None:
     repository = tmp_path / "hub" / "models--nvidia--ear"
     environ = {"HF_HOME": str(tmp_path)}
-    assert hub.in_huggingface("nvidia/ear", ("a", "b"), environ) is None
+    assert in_huggingface("nvidia/ear", ("a", "b"), environ) is None
     put(repository / "snapshots" / "1", "a", "b")
     other = put(repository / "snapshots" / "2", "a", "b")
     put(repository / "snapshots" / "3", "a")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("2\n")
-    assert hub.in_huggingface("nvidia/ear", ("a", "b"), environ) == other
+    assert in_huggingface("nvidia/ear", ("a", "b"), environ) == other
 
 
 def test_an_incomplete_copy_is_none(tmp_path: Path) -> None:
     put(tmp_path / "hub" / "models--nvidia--ear" / "snapshots" / "1", "a")
     put(tmp_path / "models" / "iic" / "ear", "a")
     environ = {"HF_HOME": str(tmp_path), "MODELSCOPE_CACHE": str(tmp_path)}
-    assert hub.in_huggingface("nvidia/ear", ("a", "b"), environ) is None
-    assert hub.in_modelscope("iic/ear", ("a", "b"), environ) is None
+    assert in_huggingface("nvidia/ear", ("a", "b"), environ) is None
+    assert in_modelscope("iic/ear", ("a", "b"), environ) is None
 
 
 @pytest.mark.parametrize(
@@ -65,19 +66,19 @@ def test_an_incomplete_copy_is_none(tmp_path: Path) -> None:
 )
 def test_all_layouts_of_modelscope(tmp_path: Path, place: str) -> None:
     found = put(tmp_path / place, "a")
-    assert hub.in_modelscope("iic/ear-1.5", ("a",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
+    assert in_modelscope("iic/ear-1.5", ("a",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
 
 
 def test_modelscopes_master_comes_first(tmp_path: Path) -> None:
     snapshots = tmp_path / "models" / "iic--ear" / "snapshots"
     put(snapshots / "a", "x")
     found = put(snapshots / "master", "x")
-    assert hub.in_modelscope("iic/ear", ("x",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
+    assert in_modelscope("iic/ear", ("x",), {"MODELSCOPE_CACHE": str(tmp_path)}) == found
 
 
 def test_modelscope_below_the_home_directory(tmp_path: Path) -> None:
     found = put(tmp_path / ".cache" / "modelscope" / "hub" / "models" / "iic" / "ear", "a")
-    assert hub.in_modelscope("iic/ear", ("a",), {"HOME": str(tmp_path)}) == found
+    assert in_modelscope("iic/ear", ("a",), {"HOME": str(tmp_path)}) == found
 
 
 # --- fetching ----------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_progress_only_when_bytes_have_arrived_and_in_this_thread() -> None:
         assert go.wait(BOUND_S)
         return "done"
 
-    assert hub.fetched(download, arrived, lambda: 40.0, report) == "done"
+    assert hub.with_progress(download, arrived, lambda: 40.0, report) == "done"
     assert [(one.done, one.total) for one in reports] == [(0, None), (10, 40), (30, 40)]
     assert {one.unit for one in reports} == {DOWNLOAD}
     assert threads == {threading.get_ident()}
@@ -115,7 +116,7 @@ def test_what_a_download_raises_is_raised() -> None:
         raise OSError(28, "no space left")
 
     with pytest.raises(OSError, match="no space"):
-        hub.fetched(download, lambda: 0, lambda: None, lambda _: None)
+        hub.with_progress(download, lambda: 0, lambda: None, lambda _: None)
 
 
 def test_size_of_counts_files_at_any_depth(tmp_path: Path) -> None:
@@ -149,5 +150,5 @@ def test_only_the_files_that_match_are_fetched_and_then_found(loopback: Hub, tmp
     directory = hub.from_huggingface(REPOSITORY, ["config.json", "tok*.json"], lambda _: None)
     assert sorted(path.name for path in directory.iterdir()) == ["config.json", "tokenizer.json"]
     assert directory.name == REVISION
-    assert hub.in_huggingface(REPOSITORY, ("config.json",), {"HF_HOME": str(tmp_path)}) == directory
-    assert hub.in_huggingface(REPOSITORY, ("model.bin",), {"HF_HOME": str(tmp_path)}) is None
+    assert in_huggingface(REPOSITORY, ("config.json",), {"HF_HOME": str(tmp_path)}) == directory
+    assert in_huggingface(REPOSITORY, ("model.bin",), {"HF_HOME": str(tmp_path)}) is None

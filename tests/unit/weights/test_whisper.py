@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from aistack.engines import whisper
-from aistack.weights.whisper import NEEDED, cache_dir, hub_id, snapshot, weights_on_disk
-from aistack.weights.whisper_sizes import SIZES
+from aistack.chunks import ModelSpec
+from aistack.engines.whisper import Whisper
+from aistack.weights.cache import huggingface_cache, in_huggingface
+from aistack.weights.whisper import NEEDED, SIZES, hub_id, lacking
 
+FILES = tuple(name.replace("*", "txt") for name in NEEDED)
 SMALL = "models--Systran--faster-whisper-small"
 
 
@@ -22,7 +24,7 @@ def put(
     folder = cache / repository
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
     (folder / "snapshots" / revision).mkdir(parents=True)
-    for name in (*NEEDED, "vocabulary.txt"):
+    for name in FILES:
         if name != without:
             (folder / "blobs" / name).write_bytes(b"x")
             (folder / "snapshots" / revision / name).symlink_to(f"../../blobs/{name}")
@@ -41,9 +43,8 @@ def test_the_table_is_the_librarys_own() -> None:
         hub_id("huge")
 
 
-def test_the_helpers_stand_in_the_engines_module() -> None:
-    assert whisper.SIZES is SIZES and whisper.hub_id is hub_id
-    assert whisper.weights_on_disk is weights_on_disk
+def on_disk(size: str, environ: dict[str, str]) -> bool:
+    return Whisper().weights(ModelSpec(f"whisper-{size}", size), environ)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_the_helpers_stand_in_the_engines_module() -> None:
 )
 def test_where_the_cache_is(environ: dict[str, str], below: str, tmp_path: Path) -> None:
     environ = {name: value.format(tmp=tmp_path) for name, value in environ.items()}
-    assert cache_dir(environ) == tmp_path / below
-    assert not weights_on_disk("small", environ)
+    assert huggingface_cache(environ) == tmp_path / below
+    assert not on_disk("small", environ)
     put(tmp_path / below)
-    assert weights_on_disk("small", environ)
-    assert not weights_on_disk("tiny", environ)
+    assert on_disk("small", environ)
+    assert not on_disk("tiny", environ)
 
 
 def test_the_hubs_library_agrees_on_where_it_is(tmp_path: Path) -> None:
@@ -79,29 +80,38 @@ def test_the_hubs_library_agrees_on_where_it_is(tmp_path: Path) -> None:
             check=True,
             timeout=60,
         )
-        assert said.stdout.strip() == str(cache_dir(environ))
+        assert said.stdout.strip() == str(huggingface_cache(environ))
 
 
-@pytest.mark.parametrize("without", [*NEEDED, "vocabulary.txt"])
+@pytest.mark.parametrize("without", FILES)
 def test_an_interrupted_download_is_no_copy(without: str, tmp_path: Path) -> None:
     put(tmp_path, without=without)
-    assert not weights_on_disk("small", {"HF_HUB_CACHE": str(tmp_path)})
+    assert not on_disk("small", {"HF_HUB_CACHE": str(tmp_path)})
+
+
+def test_what_a_directory_lacks_is_named(tmp_path: Path) -> None:
+    assert lacking(tmp_path) == "model.bin"
+    for name in FILES[:-1]:
+        (tmp_path / name).write_bytes(b"x")
+    assert lacking(tmp_path) == "vocabulary.json"
+    (tmp_path / "vocabulary.txt").write_bytes(b"x")
+    assert lacking(tmp_path) is None
 
 
 def test_a_link_to_nowhere_is_no_file(tmp_path: Path) -> None:
     put(tmp_path)
     (tmp_path / SMALL / "blobs" / "model.bin").unlink()
-    assert not weights_on_disk("small", {"HF_HUB_CACHE": str(tmp_path)})
+    assert not on_disk("small", {"HF_HUB_CACHE": str(tmp_path)})
 
 
 def test_the_revision_that_main_stands_for_comes_first(tmp_path: Path) -> None:
     environ = {"HF_HUB_CACHE": str(tmp_path)}
     old = put(tmp_path, revision="a" * 40, ref=False)
-    assert snapshot("Systran/faster-whisper-small", environ) == old
+    assert in_huggingface("Systran/faster-whisper-small", NEEDED, environ) == old
     new = put(tmp_path, revision="b" * 40)
-    assert snapshot("Systran/faster-whisper-small", environ) == new
+    assert in_huggingface("Systran/faster-whisper-small", NEEDED, environ) == new
     (new / "model.bin").unlink()
-    assert snapshot("Systran/faster-whisper-small", environ) == old
+    assert in_huggingface("Systran/faster-whisper-small", NEEDED, environ) == old
 
 
 def test_importing_the_backends_is_cheap() -> None:
@@ -109,9 +119,9 @@ def test_importing_the_backends_is_cheap() -> None:
     heavy = {"numpy", "av", "faster_whisper", "ctranslate2", "huggingface_hub", "pocketsphinx", "tqdm"}
     code = (
         "import sys; from aistack.engines import sphinx, whisper; "
-        "from aistack.weights.whisper import weights_on_disk; "
-        "[engine().cards() for engine in (whisper.Whisper, sphinx.Sphinx)]; "
-        "weights_on_disk('small', {'HF_HUB_CACHE': '/nowhere'}); "
+        "from aistack.chunks import ModelSpec; "
+        "[engine().models() for engine in (whisper.Whisper, sphinx.Sphinx)]; "
+        "whisper.Whisper().weights(ModelSpec('x', 'small'), {'HF_HUB_CACHE': '/nowhere'}); "
         f"print(sorted({heavy!r} & set(sys.modules)))"
     )
     said = subprocess.run(

@@ -25,7 +25,7 @@ from aistack.contract.public import (
     TranscriptionJson,
     TranscriptionVerbose,
 )
-from aistack.engines.base import spaced
+from aistack.engines.segments import spaced
 from aistack.wire.base import StreamWire
 from aistack.wire.transcript import StreamedTranscript, WholeTranscript, transcript_wire
 

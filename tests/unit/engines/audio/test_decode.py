@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aistack.engines.audio.decode import RATE, SEARCH_S, Audio, pieces, quietest
+from aistack.engines.audio.decode import SEARCH_S, Audio, pieces, quietest
+from aistack.engines.audio.samples import RATE
 from aistack.errors import BackendFault, Code
 from tests.support.listening import (
     AUDIO,

@@ -54,10 +54,10 @@ def ask(question: str, **how: Any) -> GenerationRequest:
     return GenerationRequest((Message("user", question),), **settings)
 
 
-def loaded(path: Path, tag: str = "", **options: Any) -> Nanochat:
+def loaded(path: Path, tag: str = "", slot: int = 0, **options: Any) -> Nanochat:
     """An engine with these weights."""
     engine = Nanochat()
-    spec = ModelSpec(tag or path.name, str(path), "cpu", {"threads": 1} | options)
+    spec = ModelSpec(tag or path.name, str(path), "cpu", {"threads": 1} | options, slot)
     engine.load(spec, lambda progress: None)
     return engine
 

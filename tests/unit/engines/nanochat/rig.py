@@ -115,8 +115,7 @@ class Rig:
 
     def spec(self, resident: Resident, device: str) -> ModelSpec:
         found = nano_weights.find(self.root, resident.model)
-        options = {"threads": 1, "slot": self.devices.index(device)}
-        return ModelSpec(found.tag, found.path, device, options)
+        return ModelSpec(found.tag, found.path, device, {"threads": 1}, self.devices.index(device))
 
     def _note(self, transition: Transition) -> None:
         self._moved.set()

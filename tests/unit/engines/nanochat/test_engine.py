@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from aistack.chunks import GenerationRequest, Message, ModelSpec, Progress, Token
-from aistack.engines.nanochat.engine import PREFILL, Nanochat, is_out_of_memory, room
+from aistack.engines.nanochat.engine import PREFILL, Nanochat, room
+from aistack.engines.out_of_memory import is_out_of_memory
 from aistack.errors import BackendFault, Code, ErrorKind
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, answer, ask, loaded, text
 
@@ -134,15 +135,15 @@ def test_b57_a_cancel_is_seen_inside_a_long_prompt(
     ada: Nanochat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from aistack.engines.nanochat import engine as nanochat
+    from aistack.engines.nanochat.loaded import forward
 
     widths: list[int] = []
-    forward = nanochat._forward
 
     def noted(loaded: object, ids: torch.Tensor, cache: object) -> object:
         widths.append(ids.shape[-1])
         return forward(loaded, ids, cache)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nanochat, "_forward", noted)
+    monkeypatch.setattr(nanochat, "forward", noted)
     answer(ada, ask("z" * 700), CancelsAfter(2))  # type: ignore[arg-type]
     assert widths == [PREFILL, PREFILL]
 
@@ -237,7 +238,7 @@ def test_running_out_of_memory_in_a_load_is_a_413(monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_dtype_is_refused_in_a_sentence() -> None:
     with pytest.raises(BackendFault) as caught:
         loaded(ROOT / "tiny-ada", dtype="int3")
-    assert "dtype" in caught.value.fault.message
+    assert caught.value.fault.message.startswith("nanochat.dtype must be ")
 
 
 def test_a_card_that_is_not_there_is_a_failed_load() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aistack.chunks import Word
-from aistack.engines.text.rich_text import Rich, joined, parsed, placed
+from aistack.engines.text.rich_text import Rich, joined_tokens, parse_rich_text, placed
 from aistack.engines.text.sentences import phrases
 
 
@@ -33,12 +33,12 @@ from aistack.engines.text.sentences import phrases
     ],
 )
 def test_a108_tags_are_taken_apart(raw: str, expected: Rich) -> None:
-    assert parsed(raw) == expected
+    assert parse_rich_text(raw) == expected
 
 
 @given(st.lists(st.sampled_from(["<|", "|>", "<|en|>", "<|Cough|>", "a", "|", "<", ">", " ", "字"])))
 def test_a108_no_tag_is_ever_left(parts: list[str]) -> None:
-    text = parsed("".join(parts)).text
+    text = parse_rich_text("".join(parts)).text
     assert "<|" not in text
     assert "|>" not in text
     assert text == text.strip()
@@ -55,7 +55,7 @@ def test_a108_no_tag_is_ever_left(parts: list[str]) -> None:
     ],
 )
 def test_a109_blanks_where_the_script_has_them(text: str, expected: str) -> None:
-    assert joined(text) == expected
+    assert joined_tokens(text) == expected
 
 
 def words(text: str, tokens: list[str]) -> list[str]:
@@ -92,7 +92,7 @@ def test_a110_a_words_times_are_those_of_its_tokens() -> None:
 
 @given(st.text(st.sampled_from("ab c.。字한"), max_size=40))
 def test_a110_no_letter_is_lost(raw: str) -> None:
-    text = joined(raw)
+    text = joined_tokens(raw)
     tokens = [char for char in text if char != " "]
     found = placed(text, tokens, [[i, i + 1] for i in range(len(tokens))])
     if any(char.isalnum() for char in text):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aistack.chunks import Word
-from aistack.engines.audio.windows import RATE, Cut, windows
+from aistack.engines.audio.samples import RATE
+from aistack.engines.audio.windows import Cut, windows
 from aistack.engines.text.stitch import common, normalised, ordered, stitched
 
 # --- windows -----------------------------------------------------------------------------------------

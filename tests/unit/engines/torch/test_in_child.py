@@ -14,7 +14,7 @@ import pytest
 
 from aistack.chunks import ModelSpec, Notice, Segment, TranscriptionRequest, Vram
 from aistack.engines.parakeet import MODEL as PARAKEET
-from aistack.engines.sensevoice import MODEL as SENSE
+from aistack.engines.sensevoice_files import MODEL as SENSE
 from aistack.ids import job_id
 from aistack.jobs import Job, Limits, Op, Route, Slot, Snapshot
 from aistack.jobs import events as ev

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from aistack.chunks import Notice, Segment, TranscriptionRequest
-from aistack.engines.base import as_one, spaced
 from aistack.engines.parakeet import LANGUAGES, MODEL, Parakeet
+from aistack.engines.segments import as_one, spaced
 from aistack.errors import BackendFault, Code
 from tests.support.listening import (
     AUDIO,
@@ -60,13 +60,13 @@ def directly(model: Any, path: Path) -> str:
 # --- what it says ------------------------------------------------------------------------------------
 
 
-def test_the_card() -> None:
-    (card,) = Parakeet().cards()
-    assert (card.id, card.owned_by) == (MODEL, "nvidia")
-    assert len(card.languages) == len(set(LANGUAGES)) == 25
-    assert not card.supports_streaming
-    assert not card.translate
-    assert card.word_timestamps
+def test_the_model() -> None:
+    (model,) = Parakeet().models()
+    assert (model.id, model.owned_by) == (MODEL, "nvidia")
+    assert len(model.languages) == len(set(LANGUAGES)) == 25
+    assert not model.supports_streaming
+    assert not model.translate
+    assert model.word_timestamps
 
 
 def test_short_audio_with_words(parakeet: Parakeet) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aistack.engines.parakeet import MODEL, Parakeet, weights_on_disk
+from aistack.chunks import ModelSpec
+from aistack.engines.parakeet import MODEL, Parakeet
 from aistack.errors import Code, ErrorKind, fault_from
 from tests.support.listening import AUDIO, listen
 from tests.unit.engines.torch.conftest import NEMO, quiet_load
@@ -123,13 +124,14 @@ def test_weights_in_the_cache_need_no_network(cache: Path, monkeypatch: pytest.M
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not weights_on_disk(MODEL, {"HF_HOME": str(cache.parent)})
+    spec, environ = ModelSpec(MODEL, MODEL), {"HF_HOME": str(cache.parent)}
+    assert not Parakeet().weights(spec, environ)
     repository = cache / "models--nvidia--parakeet-tdt-0.6b-v3"
     snapshot = repository / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "parakeet-tdt-0.6b-v3.nemo").write_bytes(NEMO.read_bytes())
-    assert weights_on_disk(MODEL, {"HF_HOME": str(cache.parent)})
     engine = Parakeet()
+    assert engine.weights(spec, environ)
     quiet_load(engine, MODEL)
     assert listen(engine, DIGITS).segments
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aistack.engines import parakeet, sensevoice
+from aistack.engines import parakeet, sensevoice_files
 from tests.http.pull.conftest import BOUND_S, MODELS, Running, command, environment, hub
 from tests.support.listening import ROOT
 
@@ -28,8 +28,8 @@ def both(hub: Running, tmp_path: Path) -> Running:
     for file in (MODELS / "sensevoice-digits").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "model.pt").write_bytes(bytes(range(256)) * 24_000)
-    double.add(sensevoice.MODEL, folder)
-    double.add(sensevoice.VAD, MODELS / "fsmn-vad-digits")
+    double.add(sensevoice_files.MODEL, folder)
+    double.add(sensevoice_files.VAD, MODELS / "fsmn-vad-digits")
     return hub
 
 
@@ -47,10 +47,10 @@ def test_sensevoice_is_fetched_with_its_vad_and_found(both: Running, tmp_path: P
     environ = environment(tmp_path, both.double.url)
     done = command(environ, "pull", "sensevoice")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{sensevoice.MODEL}: downloaded (")
+    assert done.stdout.startswith(f"{sensevoice_files.MODEL}: downloaded (")
     both.double.calls.clear()
     again = command(environ, "pull", "sensevoice")
-    assert (again.returncode, again.stdout) == (0, f"{sensevoice.MODEL}: already here.\n")
+    assert (again.returncode, again.stdout) == (0, f"{sensevoice_files.MODEL}: already here.\n")
     assert both.double.calls == []
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aistack.chunks import Notice, Segment, Transcript, TranscriptionRequest
-from aistack.engines.base import spaced
-from aistack.engines.sensevoice import MODEL, VAD, SenseVoice, weights_on_disk
+from aistack.chunks import ModelSpec, Notice, Segment, Transcript, TranscriptionRequest
+from aistack.engines.audio.samples import padded
+from aistack.engines.segments import spaced
+from aistack.engines.sensevoice import SHORTEST, SenseVoice
+from aistack.engines.sensevoice_files import MODEL, VAD
 from aistack.errors import BackendFault, Code, ErrorKind, fault_from
 from tests.support.listening import (
     AUDIO,
@@ -84,12 +86,12 @@ def directly(model: Any, path: Path) -> str:
 # --- what it says ------------------------------------------------------------------------------------
 
 
-def test_the_card() -> None:
-    (card,) = SenseVoice().cards()
-    assert (card.id, card.owned_by) == (MODEL, "alibaba")
-    assert set(card.languages) == {"zh", "yue", "en", "ja", "ko"}
-    assert card.supports_streaming
-    assert not card.translate
+def test_the_model() -> None:
+    (model,) = SenseVoice().models()
+    assert (model.id, model.owned_by) == (MODEL, "alibaba")
+    assert set(model.languages) == {"zh", "yue", "en", "ja", "ko"}
+    assert model.supports_streaming
+    assert not model.translate
 
 
 @pytest.mark.parametrize("name", ["digits-en.wav", "digits-en-long.wav"])
@@ -242,9 +244,7 @@ def test_no_length_is_too_short(sensevoice: SenseVoice, tmp_path: Path, size: in
 
 @pytest.mark.parametrize("size", [0, 1, 2, 100, 399])
 def test_no_chunk_is_too_short(sensevoice: SenseVoice, size: int) -> None:
-    from aistack.engines.sensevoice import padded
-
-    assert "text" in sensevoice._decoded(padded(np.zeros(size, np.float32)), None)
+    assert "text" in sensevoice._decoded(padded(np.zeros(size, np.float32), SHORTEST), None)
 
 
 def test_no_samples_at_all_are_malformed(sensevoice: SenseVoice, tmp_path: Path) -> None:
@@ -421,12 +421,13 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_weights_in_a_cache_need_no_network(
     caches: dict[str, str], tmp_path: Path, speech: str, voice: str
 ) -> None:
-    assert not weights_on_disk(MODEL, caches)
+    spec = ModelSpec(MODEL, MODEL)
+    assert not SenseVoice().weights(spec, caches)
     shutil.copytree(SENSEVOICE, tmp_path / speech, copy_function=shutil.copyfile)
-    assert not weights_on_disk(MODEL, caches)
+    assert not SenseVoice().weights(spec, caches)
     shutil.copytree(VAD_DIR, tmp_path / voice, copy_function=shutil.copyfile)
-    assert weights_on_disk(MODEL, caches)
     engine = SenseVoice()
+    assert engine.weights(spec, caches)
     quiet_load(engine, MODEL)
     assert listen(engine, DIGITS).segments
 

@@ -18,7 +18,7 @@ from aistack.errors import internal
 from aistack.jobs.effects import Emit
 from aistack.jobs.model import JobContext
 from aistack.jobs.states import Op
-from aistack.routing.choose import Chosen
+from aistack.routing.facts import Chosen
 from aistack.web.gateway.transcription import engine_request
 from aistack.wire.base import StreamWire, WholeWire
 from tests.doubles.web import Answered, Served, Submitted, a_file, get, multipart, named, post, serving
