@@ -1,8 +1,8 @@
-"""Sphinx: the Markdown of this folder as a site that needs nothing from elsewhere.
+"""Sphinx: builds the Markdown in this folder as a site without external files.
 
-`tox -e docs` builds it with warnings as errors; a link or an anchor that leads nowhere is one. The
-pages stay plain Markdown that is readable without a build: what only the site needs is added here.
-Its navigation are the tables of README.md, so a page that is not in the index is a warning.
+`tox -e docs` builds it with warnings as errors; a broken link or anchor is one. The pages stay plain
+Markdown that is readable without a build: what only the site needs is added here. The tables in
+README.md are its navigation, so a page that is not in the index is a warning.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _toctree(caption: str, pages: list[str], *options: str) -> str:
 
 
 def _navigation(index: str) -> Iterator[str]:
-    """A tree for each part of the index."""
+    """A tree for each section of the index."""
     caption: str = ""
     pages: list[str] = []
     for row in _ROW.finditer(index):
@@ -61,17 +61,17 @@ def _navigation(index: str) -> Iterator[str]:
 
 
 def _read(app: Any, name: str, source: list[str]) -> None:
-    """What the site adds to a page: navigation, and pictures where GitHub would draw them itself."""
+    """What the site adds to a page: navigation, and pictures of diagrams that GitHub draws itself."""
     if name == root_doc:
         source[0] += "\n" + "\n".join(_navigation(source[0]))
     elif name in _SUBPAGES:
         source[0] += "\n" + _toctree("", ["*"], ":glob:")
     elif name == "internals/machine":
-        source[0] = _PICTURE.sub("![What leads from which state to which](machine.svg)", source[0])
+        source[0] = _PICTURE.sub("![The states of a job](machine.svg)", source[0])
 
 
 def _front(app: Any, exception: Exception | None) -> None:
-    """The site begins with index.html, wherever it is put."""
+    """Add index.html, so that the site works from any folder."""
     if exception is None:
         shutil.copyfile(Path(app.outdir, "README.html"), Path(app.outdir, "index.html"))
 

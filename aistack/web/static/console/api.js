@@ -19,8 +19,8 @@ let offset = -Infinity;
 export const now = () => (Date.now() + (Number.isFinite(offset) ? offset : 0)) / 1000;
 
 function learn(response) {
-  const told = Date.parse(response.headers.get("Date") ?? "");
-  if (Number.isFinite(told)) offset = Math.max(offset, told - Date.now());
+  const served = Date.parse(response.headers.get("Date") ?? "");
+  if (Number.isFinite(served)) offset = Math.max(offset, served - Date.now());
 }
 
 // A response with a good status; asks the user for the key if the server requires it. Throws Refused,

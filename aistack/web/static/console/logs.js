@@ -13,10 +13,10 @@ const lines = [];
 export function startLogs() {
   const look = every(1000, async () => {
     if (!visible) return;
-    const told = await get(`/admin/api/logs?n=${KEEP}&after=${newest}`);
-    if (told.newest < newest) { lines.length = 0; $("logs").replaceChildren(); }
-    const fresh = told.newest < newest ? (newest = 0, (await get(`/admin/api/logs?n=${KEEP}`)).lines) : told.lines;
-    newest = told.newest;
+    const tail = await get(`/admin/api/logs?n=${KEEP}&after=${newest}`);
+    if (tail.newest < newest) { lines.length = 0; $("logs").replaceChildren(); }
+    const fresh = tail.newest < newest ? (newest = 0, (await get(`/admin/api/logs?n=${KEEP}`)).lines) : tail.lines;
+    newest = tail.newest;
     add(fresh);
   });
   document.addEventListener("view", ({ detail }) => { visible = detail === "logs"; if (visible) look(); });
@@ -36,7 +36,7 @@ function add(fresh) {
     box.append(element);
   }
   for (const { element } of lines.splice(0, Math.max(lines.length - KEEP, 0))) element.remove();
-  told();
+  showCount();
   if ($("logs-follow").checked) box.scrollTop = box.scrollHeight;
 }
 
@@ -57,11 +57,11 @@ function passes({ line, text }) {
 
 function filter() {
   for (const each of lines) each.element.hidden = !passes(each);
-  told();
+  showCount();
   if ($("logs-follow").checked) $("logs").scrollTop = $("logs").scrollHeight;
 }
 
-function told() {
+function showCount() {
   const shown = lines.filter((each) => !each.element.hidden).length;
   $("logs-hint").textContent = shown === lines.length
     ? `${shown} lines. The server keeps the last ${KEEP} in memory.`

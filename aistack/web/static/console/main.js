@@ -40,7 +40,7 @@ function draw() {
   drawFigures(page.state.timeline, page.metrics);
 }
 
-let told = null;
+let announced = null;
 function drawHealth(state) {
   const held = state.slots.filter((slot) => slot.holder);
   const first = held[0];
@@ -51,8 +51,8 @@ function drawHealth(state) {
   $("health-text").textContent = state.mode === "draining" ? "Shutting down" : first ? `${what} · ${counting(now() - first.since)}` : what;
   $("foot").textContent = `aistack ${state.version} · up ${seconds(Math.max(now() - state.started, 1))}`;
   const news = first ? `${what}: ${first.holder.model}` : what;
-  if (told !== null && news !== told) $("announcer").textContent = news;
-  told = news;
+  if (announced !== null && news !== announced) $("announcer").textContent = news;
+  announced = news;
 }
 
 function lost() {

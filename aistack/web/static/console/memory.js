@@ -4,9 +4,9 @@ import { now } from "./api.js";
 import { $, h } from "./dom.js";
 import { memory, seconds } from "./format.js";
 
-export function drawMemory({ memory: told, slots, idle_unload_s: limit }) {
+export function drawMemory({ memory: usage, slots, idle_unload_s: limit }) {
   const rows = [];
-  for (const card of told.cards) {
+  for (const card of usage.cards) {
     const ours = card.ours_mb ?? 0;
     rows.push(
       pair(h("span", {}, card.name, " ", h("code", {}, card.device)), `${memory(card.used_mb)} of ${memory(card.total_mb)}`),
@@ -22,11 +22,11 @@ export function drawMemory({ memory: told, slots, idle_unload_s: limit }) {
   }
   if (!held.length) rows.push(pair("No model in memory", ""));
   rows.push(h("hr"));
-  for (const each of told.processes) {
+  for (const each of usage.processes) {
     const name = each.engine === "gateway" ? "Gateway" : `Engine ${each.engine}${each.device ? "" : " (warm spare)"}`;
     rows.push(pair(h("span", {}, name, " ", h("span", { class: "hint" }, `pid ${each.pid}`)), memory(each.rss_mb)));
   }
-  if (told.reason) rows.push(h("p", { class: "hint" }, told.reason));
+  if (usage.reason) rows.push(h("p", { class: "hint" }, usage.reason));
   $("memory").replaceChildren(h("div", { class: "mem" }, rows));
 }
 

@@ -33,12 +33,12 @@ async function show() {
   }
 }
 
-function draw(box, told) {
+function draw(box, state) {
   box.replaceChildren(
     h("div", { class: "switches" }, SWITCHES.map(([key, name, words]) => h("div", { class: "switch" },
       h("label", { for: `switch-${key}` }, h("strong", {}, name), h("p", {}, words)),
-      h("input", { type: "checkbox", role: "switch", id: `switch-${key}`, checked: told[key], onchange: (event) => toggle(key, event.target.checked) })))),
-    usage(told));
+      h("input", { type: "checkbox", role: "switch", id: `switch-${key}`, checked: state[key], onchange: (event) => toggle(key, event.target.checked) })))),
+    usage(state));
 }
 
 function usage({ payload_usage: used, log_dir: folder }) {

@@ -34,16 +34,16 @@ function phase({ state, holder }) {
   return state === "preparing" ? PHASES[holder.step === "evict" ? "evict" : "preparing"] : PHASES[state];
 }
 
-function progress({ progress: told, model }) {
-  if (!told) return null;
-  if (told.share === undefined) return h("p", { class: "slot-note" }, `${Math.round(told.done)} ${told.unit}`);
+function progress({ progress: work, model }) {
+  if (!work) return null;
+  if (work.share === undefined) return h("p", { class: "slot-note" }, `${Math.round(work.done)} ${work.unit}`);
   const bar = h("div", {
     class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100,
-    "aria-valuenow": Math.round(told.share * 100), "aria-label": `Progress of ${model}`,
-  }, h("i", { style: { width: `${told.share * 100}%` } }));
-  const left = told.eta_s === undefined ? "" : ` · about ${seconds(told.eta_s)} left`;
-  const of = told.unit === "s" ? ` · ${seconds(told.done)} of ${seconds(told.total)} of audio` : "";
-  return h("div", {}, bar, h("p", { class: "slot-note" }, percent(told.share) + of + left));
+    "aria-valuenow": Math.round(work.share * 100), "aria-label": `Progress of ${model}`,
+  }, h("i", { style: { width: `${work.share * 100}%` } }));
+  const left = work.eta_s === undefined ? "" : ` · about ${seconds(work.eta_s)} left`;
+  const of = work.unit === "s" ? ` · ${seconds(work.done)} of ${seconds(work.total)} of audio` : "";
+  return h("div", {}, bar, h("p", { class: "slot-note" }, percent(work.share) + of + left));
 }
 
 export function drawLine({ line: { line, places } }) {
