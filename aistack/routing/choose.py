@@ -184,8 +184,14 @@ def _advice(facts: Facts) -> str:
         if of.auto.first_otherwise:
             if engine in facts.disabled:
                 return f" {of.provider} is switched off by engines.disabled."
-            return f" Install one with: {of.install}"
+            return f" {_help(engine, facts)}"
     return ""
+
+
+def _help(engine: str, facts: Facts) -> str:
+    """What to do about an engine that is not there."""
+    of = facts.engines.get(engine)
+    return f"Install it with: {of.install}" if of else "`aistack doctor` on that machine says why."
 
 
 def _not_installed(engine: str, facts: Facts) -> Fault:
@@ -194,5 +200,5 @@ def _not_installed(engine: str, facts: Facts) -> Fault:
     if engine in facts.disabled:
         message = f"{of.provider} is switched off on this server by engines.disabled."
     else:
-        message = f"{of.provider} is not installed on this server. Install it with: {of.install}"
+        message = f"{of.provider} is not installed on this server. {_help(engine, facts)}"
     return Fault(Code.BACKEND_MISSING, message, of.provider)
