@@ -89,7 +89,7 @@ async def test_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("PYTHONPATH")
     monkeypatch.chdir(tmp_path)
     empty = tmp_path / "empty"
-    empty.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    empty.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S -E "$@"\n')
     empty.chmod(0o755)
     found = await looked("Healthy", own=str(empty))
     assert found.says == f"aistack is not installed there (in {empty})"
