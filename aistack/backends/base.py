@@ -72,8 +72,8 @@ class Engine(Protocol):
 
     @property
     def install(self) -> str:
-        """The command that installs them, as `pip install ...`; whoever shows it says for which
-        interpreter (`installing.here`)."""
+        """The command that installs them, as `pip install ...`; the interpreter is added where it
+        is shown (`installing.here`)."""
         ...
 
     def cards(self) -> tuple[ModelCard, ...]:
