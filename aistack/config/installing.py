@@ -1,7 +1,7 @@
-"""What to type to install a library: a command that works where it is read, and nowhere else by mistake.
+"""What to type to install a library: one command that works where it is read.
 
 Libraries are named with the versions that our own metadata admits, and never by our own name: on the
-package index that is somebody else's project. `pip` alone would be whichever comes first on the path.
+package index that is another project. `pip` alone would be the first one on the path, for any Python.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _named(names: tuple[str, ...]) -> list[str]:
 
 
 def _of(extra: str) -> list[str]:
-    """What an extra adds. From a source tree that was never installed nobody knows: then by its path."""
+    """What an extra adds. A source tree that was never installed has no metadata: then by its path."""
     found = [
         _spelled(each)
         for each in _ours()
@@ -87,8 +87,8 @@ def here(command: str, python: str = "", again: bool = False) -> str:
 
 
 def ourselves(python: str) -> str:
-    """How another interpreter gets the aistack that this one has: from the folder or file that it came
-    from. Empty if that is gone, or nobody knows it."""
+    """The command that gives another interpreter the aistack of this one, from the folder or file that
+    it was installed from. Empty if that is gone or unknown."""
     source = _TREE if (_TREE / "pyproject.toml").is_file() else _installed_from()
     return here(f"{PIP} {_quoted(str(source))}", python) if source is not None else ""
 

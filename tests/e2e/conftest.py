@@ -95,7 +95,7 @@ def command(*argv: str, cwd: Path | None = None, bound_s: float = INSTALL_S) -> 
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
+def node_program() -> str:
     """The node program, installed with npm where it is missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -106,7 +106,7 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
-def node_folder(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node_folder(node_program: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where scripts find openai from npm."""
     folder = tmp_path_factory.mktemp("node")
     command(

@@ -35,13 +35,13 @@ DAY = 86_400
     ],
 )
 def test_every_value_is_between_the_marks(
-    node: str, tmp_path: Path, seconds: list[float], labels: list[str]
+    node_program: str, tmp_path: Path, seconds: list[float], labels: list[str]
 ) -> None:
     """`[3700, 4000]` once put both dots at minus infinity, and 5000 s above the topmost mark."""
     shutil.copy(ROOT / "aistack/web/static/console/scale.js", tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "script.js").write_text(SCRIPT)
-    printed = command(node, "script.js", json.dumps(seconds), cwd=tmp_path, bound_s=60)
+    printed = command(node_program, "script.js", json.dumps(seconds), cwd=tmp_path, bound_s=60)
     found: dict[str, Any] = json.loads(printed)
     assert found["low"] < found["high"]
     assert found["labels"] == labels

@@ -145,7 +145,7 @@ def test_without_its_weights_it_is_neither_listed_nor_chosen(without_weights: Se
     assert "dialect-1" not in listed(without_weights)
     assert served(without_weights, language="gsw") == "whisper-small"
     assert "- Dialect " in screen(without_weights)
-    assert "its weights are not on this machine" in screen(without_weights)
+    assert "its model files are not on this machine" in screen(without_weights)
 
 
 def test_an_engine_of_the_last_release_works_and_the_log_names_it(with_weights: Server) -> None:

@@ -143,7 +143,7 @@ def test_each_of_them_is_tried_and_told() -> None:
 
 
 def test_the_base_tests_leave_out_what_is_there() -> None:
-    """A path that is no longer there would leave out nothing, and nobody would notice."""
+    """A path that is no longer there leaves out nothing, without a word."""
     words = (ROOT / ".ci/base-tests").read_text(encoding="utf-8").splitlines()
     assert words[0] == "tests"
     for word in words[1:]:

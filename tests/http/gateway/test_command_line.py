@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -182,7 +183,7 @@ def test_a5_a8_without_any_library_it_starts_and_serves(serve: Start) -> None:
     assert (answer.error["code"], "retry-after" in answer.headers) == ("backend_missing", False)
     named = client.transcribe(HELLO, model="whisper-small")
     assert (named.status, named.error["provider"]) == (503, "Faster-Whisper")
-    assert f"{sys.executable} -m pip install 'faster-whisper<" in named.error["message"]
+    assert f"{shlex.quote(sys.executable)} -m pip install 'faster-whisper<" in named.error["message"]
     service.process.send_signal(signal.SIGTERM)
     assert service.wait() == 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -396,7 +397,7 @@ def test_b67_b69_b71_b79_b80_a_swap_whose_library_is_missing(own: Service) -> No
     assert own.ended(since) == "failed"
     last = get(own, "/stats")["last_swap"]
     assert (last["model_tag"], last["status"]) == ("tiny-ada", "failed")
-    assert f"{sys.executable} -m pip install no-such-library" in last["error"]
+    assert f"{shlex.quote(sys.executable)} -m pip install no-such-library" in last["error"]
     assert "no_such_library" not in last["error"], "a sentence, not an exception"
     told = own.client.get("/health").json
     assert (told["ready"], told["current_model"]) == (False, None)

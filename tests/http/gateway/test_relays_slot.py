@@ -38,6 +38,7 @@ NUMBERS = {
     ("chat", "chat"): "a147",
     ("speech", "speech"): "a147",
 }
+NAMES = {"transcription": "transcription", "chat": "chat", "speech": "speech synthesis"}
 MODELS = {"transcription": "whisper-small", "chat": MODEL, "speech": TTS_ID}
 
 
@@ -60,8 +61,9 @@ def test_a143_a144_a145_a146_a147_a149_who_comes_second_is_refused(
     assert (error["kind"], error["code"], error["provider"]) == ("network", "slot_busy", "aistack")
     assert jobs_asked(upstreams) == asked, "A149: the refused call never reaches the upstream"
     assert relays.path_of(since) == ["done"]
-    assert KINDS[holder] in error["message"], "A150: who holds it"
-    assert f"this {KINDS[second]} request" in error["message"], "A150: what was refused"
+    held, not_started = NAMES[holder], NAMES[second]
+    assert f"Busy: a {held} ({MODELS[holder]})" in error["message"], "A150: who holds it"
+    assert f"This {not_started} was not started" in error["message"], "A150: what was refused"
     assert (error["holder"]["op"], error["holder"]["model"]) == (KINDS[holder], MODELS[holder])
     assert busy.end().status == 200
     assert ask(second, relays).status == 200, "A152"

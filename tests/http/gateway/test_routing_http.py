@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_a84_a_named_model_without_its_library(environment: Path) -> None:
         answer = service.play(SAY, model="parakeet")
         assert (answer.status, answer.error["kind"]) == (503, "network")
         assert (answer.error["provider"], answer.error["code"]) == ("Parakeet", "backend_missing")
-        assert f"{sys.executable} -m pip install no-such-library" in answer.error["message"]
+        assert f"{shlex.quote(sys.executable)} -m pip install no-such-library" in answer.error["message"]
         assert "retry-after" not in answer.headers
         assert served(service.play(SAY, language="de")) == "whisper-small"
 

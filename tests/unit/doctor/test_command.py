@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ async def test_the_configured_interpreter_is_the_one_that_is_looked_into(
 ) -> None:
     """`faster_whisper.python`: what is told is what that interpreter has, not what ours has."""
     own = tmp_path / "python"
-    own.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    own.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S -E "$@"\n')
     own.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor_engines, "real_engines", lambda: {"whisper": ENGINES["whisper"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ async def test_one_that_is_not_installed_and_how_to_get_it() -> None:
     assert (found.state, found.says, found.help) == (
         FindingState.MISSING,
         "not installed",
-        f"{sys.executable} -m pip install healthy",
+        f"{shlex.quote(sys.executable)} -m pip install healthy",
     )
     assert found.facts["missing"] == ["no_such_library"]
 
@@ -50,7 +51,7 @@ async def test_one_that_crashes_takes_only_its_process() -> None:
     found = await looked("Segfault")
     assert found.state is FindingState.BROKEN
     assert found.says == "its libraries crashed while loading (SIGSEGV)"
-    assert found.help == f"{sys.executable} -m pip install --force-reinstall healthy"
+    assert found.help == f"{shlex.quote(sys.executable)} -m pip install --force-reinstall healthy"
 
 
 async def test_one_that_hangs_is_given_up() -> None:
@@ -80,7 +81,7 @@ async def test_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     found = await looked("Missing", own=sys.executable)
     assert found.state is FindingState.BROKEN
     assert found.says == f"no_such_library cannot be found (in {sys.executable})"
-    assert found.help == f"{sys.executable} -m pip install healthy"
+    assert found.help == f"{shlex.quote(sys.executable)} -m pip install healthy"
     nowhere = str(tmp_path / "python")
     found = await looked("Healthy", own=nowhere)
     assert found.state is FindingState.BROKEN
@@ -88,7 +89,7 @@ async def test_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("PYTHONPATH")
     monkeypatch.chdir(tmp_path)
     empty = tmp_path / "empty"
-    empty.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    empty.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S -E "$@"\n')
     empty.chmod(0o755)
     found = await looked("Healthy", own=str(empty))
     assert found.says == f"aistack is not installed (in {empty})"
@@ -98,7 +99,7 @@ def test_another_version_there() -> None:
     found = judged(patients.Healthy(), Probed({"version": "0.0.1"}), "/venv/python", False, CPU)
     assert found.state is FindingState.BROKEN
     assert found.says == f"its interpreter has aistack 0.0.1, not {__version__} (in /venv/python)"
-    assert found.help == f"/venv/python -m pip install {ROOT}"
+    assert found.help == f"/venv/python -m pip install {shlex.quote(str(ROOT))}"
 
 
 @pytest.mark.parametrize(
@@ -135,4 +136,6 @@ async def test_audio_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_pa
     reading, _ = await audio_findings()
     assert reading.state is FindingState.BROKEN
     assert "libavcodec.so is not there" in reading.says
-    assert reading.help.startswith(f"{sys.executable} -m pip install --force-reinstall 'av<20,")
+    assert reading.help.startswith(
+        f"{shlex.quote(sys.executable)} -m pip install --force-reinstall 'av<20,"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,7 +198,7 @@ def test_a_library_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     fault = failure(TINY)
     assert (fault.status, fault.code) == (503, Code.BACKEND_MISSING)
-    assert f"{sys.executable} -m pip install 'faster-whisper<2,>=1.2.1'" in fault.message
+    assert f"{shlex.quote(sys.executable)} -m pip install 'faster-whisper<2,>=1.2.1'" in fault.message
 
 
 # --- the hub ---------------------------------------------------------------------------------------

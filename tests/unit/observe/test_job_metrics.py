@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -240,7 +241,9 @@ def test_off_unless_configured_and_a_sentence_without_the_extra(monkeypatch: pyt
         assert tracing("http://127.0.0.1:4318/v1/traces") is None
     (entry,) = told
     assert entry["event"] == "traces are not sent: a library is missing"
-    assert entry["install"].startswith(f"{sys.executable} -m pip install 'opentelemetry-sdk<2,")
+    assert entry["install"].startswith(
+        f"{shlex.quote(sys.executable)} -m pip install 'opentelemetry-sdk<2,"
+    )
 
 
 async def test_spans_arrive_at_a_collector() -> None:

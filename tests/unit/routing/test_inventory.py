@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -282,7 +283,7 @@ async def test_a_library_that_is_missing(build: Build) -> None:
     assert not facts.engines["whisper"].installed and facts.engines["sphinx"].installed
     assert (facts.engines["whisper"].provider, facts.engines["whisper"].install) == (
         "Whisper",
-        f"{sys.executable} -m pip install whisper",
+        f"{shlex.quote(sys.executable)} -m pip install whisper",
     )
     assert facts.on_disk == {SPHINX}, "weights without their library serve nobody"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import sys
 import time
@@ -385,7 +386,7 @@ def test_a84_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(SenseVoice, "warm", missing)
     status, code, message = fault_of_load(SenseVoice(), SENSEVOICE, vad=str(VAD_DIR))
     assert (status, code) == (503, Code.BACKEND_MISSING)
-    assert f"{sys.executable} -m pip install 'torch<" in message
+    assert f"{shlex.quote(sys.executable)} -m pip install 'torch<" in message
 
 
 # --- the hubs ----------------------------------------------------------------------------------------
