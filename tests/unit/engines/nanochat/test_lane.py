@@ -189,7 +189,7 @@ async def test_b57_a_cancel_frees_the_slot_within_a_few_tokens(rig: Rig) -> None
     await rig.quiet()
     assert rig.outcome(stream) == "cancelled"
     read = len(stream.events)
-    while stream.outlet._said:
+    while stream.outlet.waiting:
         await stream.one()
     assert len(stream.events) < 1500, "it ran on long after its client had left"
     assert len(stream.events) >= read
