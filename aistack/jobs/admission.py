@@ -46,8 +46,10 @@ def inadmissible(draft: Draft, job: Job) -> Fault | None:
 def cooling_down(draft: Draft, job: Job) -> Fault | None:
     """The refusal of a model that failed to load several times in a row, for a while."""
     wanted = draft.selected if job.route.selects else job.route.resident
-    broken = draft.base.cooling.get(wanted) if wanted is not None else None
-    if wanted is None or broken is None or broken.until <= draft.at or job.op is Op.UNLOAD:
+    if wanted is None or job.op is Op.UNLOAD:
+        return None
+    broken = draft.base.cooling.get(wanted)
+    if broken is None or broken.until <= draft.at:
         return None
     wait = max(1, round(broken.until - draft.at))
     return errors.cooling_down(wanted.model, broken.failures, wait)

@@ -40,6 +40,8 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
     """
     draft = Draft(snapshot, type(event).__name__, event.at)
     match event:
+        case ev.EventOfJob():
+            _apply(draft, snapshot.jobs.get(event.job_id), event)
         case ev.Submitted(job=job):
             submitted(draft, job)
         case ev.Vanished():
@@ -52,7 +54,7 @@ def handle(snapshot: Snapshot, event: ev.Event) -> Reaction:
             for job in snapshot.jobs.values():
                 _apply(draft, job, event)
         case _:
-            _apply(draft, snapshot.jobs.get(event.job_id), event)
+            assert_never(event)
     if draft.changes and draft.queue:
         _release(draft)
     return draft.commit()

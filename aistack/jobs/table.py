@@ -103,7 +103,9 @@ def produced_first(draft: Draft, job: Job, event: ev.Produced) -> None:
 
 def produced_next(draft: Draft, job: Job, event: ev.Produced) -> None:
     """Send the chunk."""
-    frame = job.stream.frame(event.chunk)
+    wire = job.wire
+    assert isinstance(wire, StreamWire)  # not `job.stream`: this is the row that runs most often
+    frame = wire.frame(event.chunk)
     if frame is not None:
         draft.emit(Emit(job.id, frame))
 

@@ -7,10 +7,11 @@ be tested with a scheduler of twenty lines.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
+from aistack.chunks import Head, Piece, Tail
 from aistack.config import Config
 from aistack.contract.public import Download, ModelEntry, ModelsList
 from aistack.contract.relay_request import RelayRequest
@@ -132,7 +133,7 @@ class Upstreams(Protocol):
         """What they offer right now."""
         ...
 
-    def pass_on(self, request: RelayRequest) -> AsyncGenerator[Any, None]:
+    def pass_on(self, request: RelayRequest) -> AsyncGenerator[Head | Piece | Tail, None]:
         """A call that takes no slot: Head, Pieces, Tail."""
         ...
 

@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from aiohttp import hdrs, web
 
-from aistack.chunks import Head, Piece, Tail
+from aistack.chunks import Head
 from aistack.contract.relay_request import RelayRequest, relay_request
 from aistack.errors import BackendFault, Code, Fault
 from aistack.jobs.effects import Respond
@@ -97,7 +97,7 @@ async def _pass_on(request: web.Request, asked: RelayRequest) -> web.StreamRespo
                     await response.prepare(request)
                     if request.method == hdrs.METH_HEAD:
                         break
-                elif response is not None and isinstance(item, Piece | Tail) and item.data:
+                elif response is not None and item.data:
                     async with asyncio.timeout(limit_s):
                         await response.write(item.data)
         except (BackendFault, TimeoutError):

@@ -55,7 +55,7 @@ def test_the_transitions_of_a_stream() -> None:
         (b.STREAM, [("produce", "a"), ("finish", "a")], 7.0),
     ],
 )
-def test_the_time_of_the_first_byte(
+def test_the_time_of_the_first_byte_and_the_result_are_kept_for_the_log(
     walk: Start, wire: b.FakeWire, moves: list[tuple[object, ...]], first: float
 ) -> None:
     w = walk(WHISPER)
@@ -66,6 +66,7 @@ def test_the_time_of_the_first_byte(
         w(*move)
     assert w.over == {"a"}
     assert w.done["a"].first == first
+    assert w.done["a"].result == b.RESULT
 
 
 def test_headers_before_the_load_are_the_first_byte(walk: Start) -> None:
@@ -191,7 +192,7 @@ def test_the_outcome_is_why_it_was_given_up(
     assert w.resident() == resident
 
 
-def test_a_swap_in_line_stays_when_its_client_has_gone(walk: Start) -> None:
+def test_a_queued_swap_stays_when_its_client_has_gone(walk: Start) -> None:
     w = walk(b.OLD, selected=b.OLD)
     w.new(b.generate("g", b.WHOLE))
     w.new(b.swap("s"))

@@ -138,7 +138,7 @@ def test_a_refusal_raises_with_its_reason(event: str, phase: Phase, cell: str) -
     assert refused.value.phase is phase
     assert refused.value.event is EVENTS[event]
     story = str(refused.value)
-    assert story.startswith(f"{event} for job ") and because in story and phase.value in story
+    assert story.startswith(f"{event} for job j in {phase.value}: {because}")
     assert ("op transcribe" in story) == (phase is not Phase.DONE)
 
 
