@@ -75,8 +75,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         _check(vocabulary)
     except Exception as exc:  # a damaged pickle may raise anything
         raise unreadable(
-            "The weights could not be loaded: their tokenizer file is damaged, or it asks for code to "
-            "be run, which is refused."
+            "The weights could not be loaded: their tokenizer file is damaged, or it needs to run "
+            "code, which is not allowed."
         ) from exc
     return vocabulary
 

@@ -184,7 +184,7 @@ def test_b96_a_malicious_tokenizer_is_refused(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     folder = save_checkpoint(tmp_path / "m", random_original().state_dict(), tokenizer=TOKENIZER)
     (folder / "tokenizer" / "tokenizer.pkl").write_bytes(pickle.dumps(Evil(mark)))
-    assert "needs to run code, which is not allowed" in refusal(folder)
+    assert "damaged, or it needs to run code" in refusal(folder)
     assert not mark.exists()
 
 

@@ -207,7 +207,7 @@ def test_a_malicious_bin_file_is_refused(save: Callable[..., Path], tmp_path: Pa
 def test_a_kind_that_is_no_causal_model_is_refused(save: Callable[..., Path], kind: str) -> None:
     folder = save()
     set_config(folder, model_type=kind)
-    assert "not of a kind" in refusal(folder)
+    assert "cannot generate text with this kind" in refusal(folder)
 
 
 @pytest.mark.parametrize("damage", ["gone", "junk"])
