@@ -44,7 +44,7 @@ class TokenEvents(StreamWire):
 
 
 @frozen
-class ChatAnswer:
+class ChatHead:
     """What all parts of one answer of `/v1/chat/completions` from local weights have in common.
 
     `id` and `created` (unix seconds) are the answer's own; `model` is the tag.
@@ -62,7 +62,7 @@ class ChatAnswer:
 class WholeChat(WholeWire):
     """A chat completion at once."""
 
-    answer: ChatAnswer
+    answer: ChatHead
 
     def body(self, parts: Sequence[Chunk], result: Result) -> Answer:
         generated = cast(Generated, result)
@@ -85,7 +85,7 @@ class WholeChat(WholeWire):
 class StreamedChat(StreamWire):
     """A chat completion in chunks; `usage` asks for a last event with the token counts."""
 
-    answer: ChatAnswer
+    answer: ChatHead
     usage: bool = False
 
     def head(self, chunk: Chunk | None) -> StreamHead:

@@ -31,7 +31,7 @@ from aistack.web.submission import job_of, wish_of
 from aistack.web.upload.bodies import read_json
 from aistack.wire.accepted import SwapAnswer
 from aistack.wire.base import Wire
-from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
+from aistack.wire.tokens import ChatHead, StreamedChat, TokenEvents, WholeChat
 
 HEADER = "X-Internal-API-Key"
 BACKEND = "nanochat"
@@ -64,7 +64,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def chat(request: web.Request, body: dict[str, object]) -> web.StreamResponse:
     """/v1/chat/completions for the current tag: called by the chat handler when `serves` says so."""
     asked: ChatAsked = chat_request(body, defaults(request))
-    answer = ChatAnswer(f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]))
+    answer = ChatHead(f"chatcmpl-{job_id()}", int(time.time()), str(body["model"]))
     wire = StreamedChat(answer, asked.usage) if asked.stream else WholeChat(answer)
     return await _deliver(request, asked.request, wire, wish_of(request))
 

@@ -21,7 +21,7 @@ from aistack.web import faults, guard
 from aistack.web.internal.body import Defaults, generate_request, swap_tag
 from aistack.web.openapi.objects import Example, Json
 from aistack.wire.subtitles import srt, vtt
-from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
+from aistack.wire.tokens import ChatHead, StreamedChat, TokenEvents, WholeChat
 from aistack.wire.transcript import PLAIN, VTT, StreamedTranscript, WholeTranscript
 
 Examples = Mapping[str, Example]
@@ -164,7 +164,7 @@ def _generated() -> str:
 
 
 def _chat(stream: bool) -> Json:
-    answer = ChatAnswer("chatcmpl-407", 1787299872, "qwen3:4b")
+    answer = ChatHead("chatcmpl-407", 1787299872, "qwen3:4b")
     if not stream:
         whole: Json = json.loads(WholeChat(answer).body(_TOKENS, _GENERATED).body)
         return whole

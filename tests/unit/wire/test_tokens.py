@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from aistack import errors
 from aistack.chunks import Generated, GenerationRequest, Message, Notice, Token, from_frame, to_frame
-from aistack.wire.tokens import ChatAnswer, StreamedChat, TokenEvents, WholeChat
+from aistack.wire.tokens import ChatHead, StreamedChat, TokenEvents, WholeChat
 
 WIRE = TokenEvents()
-CHAT = StreamedChat(ChatAnswer("chatcmpl-1", 1_700_000_000, "tiny-ada"))
+CHAT = StreamedChat(ChatHead("chatcmpl-1", 1_700_000_000, "tiny-ada"))
 END = Generated(3, "stop", 9)
 
 
@@ -88,7 +88,7 @@ def test_chat_stream() -> None:
 
 
 def test_chat_stream_with_usage() -> None:
-    wire = StreamedChat(ChatAnswer("c", 1, "m"), usage=True)
+    wire = StreamedChat(ChatHead("c", 1, "m"), usage=True)
     frame = wire.frame(Token("x"))
     assert frame is not None
     assert read(frame)[0]["usage"] is None
@@ -100,7 +100,7 @@ def test_chat_stream_with_usage() -> None:
 
 
 def test_chat_whole() -> None:
-    wire = WholeChat(ChatAnswer("c", 1, "m"))
+    wire = WholeChat(ChatHead("c", 1, "m"))
     answer = wire.body([Token("a"), Token("ß\n")], Generated(512, "length", 4))
     body = json.loads(answer.body)
     assert answer.status == 200

@@ -17,7 +17,7 @@ import torch
 
 from aistack.chunks import GenerationRequest, Message
 from aistack.jobs import events as ev
-from aistack.wire.tokens import ChatAnswer, WholeChat
+from aistack.wire.tokens import ChatHead, WholeChat
 from tests.unit.engines.nanochat.conftest import ADA, BO, COUNT, ROOT, ask
 from tests.unit.engines.nanochat.rig import BOUND_S, Rig
 from tests.unit.run.conftest import Gates, gates
@@ -176,7 +176,7 @@ async def test_one_slot_serves_one_at_a_time_and_forgets_who_left(rig: Rig) -> N
     assert (over.status, over.body["error"]["code"]) == (400, "context_overflow")
     assert (await rig.say(WHO)).text == ADA[WHO]
 
-    door = await rig.call(WHO, wire=WholeChat(ChatAnswer("c", 1, "tiny-ada"))).end()
+    door = await rig.call(WHO, wire=WholeChat(ChatHead("c", 1, "tiny-ada"))).end()
     assert door.body["choices"][0]["message"]["content"] == ADA[WHO]
     assert door.body["usage"]["completion_tokens"] > 0
     assert rig.pid() == pid
