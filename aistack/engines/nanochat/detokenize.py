@@ -139,9 +139,10 @@ def byte_tokens(tokenizer: Tokenizer) -> dict[int, int]:
 
 
 class StopStrings:
-    """Cuts a text before the first of some strings, though it comes in pieces.
+    """Cuts a text before the first of some strings, however it is split into pieces.
 
-    What may be the beginning of one is held back until the next piece decides.
+    The first string to be complete counts; of several that end at the same character, the longest. What
+    may be the beginning of one is held back until the next piece decides.
     """
 
     def __init__(self, strings: Collection[str]) -> None:
@@ -156,10 +157,11 @@ class StopStrings:
         if self.met:
             return ""
         text = self._held + text
-        places = [place for place in map(text.find, self._strings) if place >= 0]
-        if places:
+        found = [(place, len(each)) for each in self._strings if (place := text.find(each)) >= 0]
+        if found:
             self.met, self._held = True, ""
-            return text[: min(places)]
+            first_end = min(place + size for place, size in found)
+            return text[: min(place for place, size in found if place + size == first_end)]
         keep = max(_begun(text, string) for string in self._strings)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
