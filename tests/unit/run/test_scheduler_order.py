@@ -15,6 +15,7 @@ from aistack.ids import job_id
 from aistack.jobs import Job, Op, Route, Slot, Snapshot, Transition
 from aistack.jobs import events as ev
 from aistack.run.scheduler import TURNS, Scheduler
+from tests.doubles.relay import ScriptedCall
 from tests.unit.run.conftest import BOUND_S, PlainStream
 
 pytestmark = pytest.mark.both_loops
@@ -132,8 +133,9 @@ async def test_it_says_where_it_stands() -> None:
     )
     task = await begun(scheduler)
     route = Route("fake-relay", "m", Vram.EXTERNAL, "cuda:1")
+    request = ScriptedCall("POST", "/")
     scheduler.submit(
-        Job(id="j1", request_id="r", op=Op.CHAT, route=route, request=None, wire=PlainStream())
+        Job(id="j1", request_id="r", op=Op.CHAT, route=route, request=request, wire=PlainStream())
     )
     scheduler.submit(
         Job(
@@ -141,7 +143,7 @@ async def test_it_says_where_it_stands() -> None:
             request_id="r",
             op=Op.CHAT,
             route=route,
-            request=None,
+            request=request,
             wire=PlainStream(),
             max_wait_s=60,
         )
